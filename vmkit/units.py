@@ -59,7 +59,7 @@ def parse_quantity(text: str | int | float, *, where: str = "") -> Decimal:
         raise QuantityError(f"{text!r} is not a quantity", hint='write it as "10Gi" or "500m"', where=where)
     match = _QUANTITY.fullmatch(str(text)) if len(str(text)) <= 64 else None
     if match is None:
-        raise QuantityError(f"{text!r} is not a quantity", hint=_quantity_hint(str(text)), where=where)
+        raise QuantityError(f"{_shown(str(text))} is not a quantity", hint=_quantity_hint(str(text)), where=where)
     suffix = match["suffix"] or ""
     number = Decimal(match["number"])
     value = number * _FACTORS[suffix] if suffix in _FACTORS else number.scaleb(int(suffix[1:]))
@@ -68,7 +68,14 @@ def parse_quantity(text: str | int | float, *, where: str = "") -> Decimal:
     return value
 
 
+def _shown(text: str) -> str:
+    # Bad input may be anything: what an error repeats of it is bounded.
+    return repr(text if len(text) <= 60 else text[:59] + "…")
+
+
 def _quantity_hint(text: str) -> str:
+    if len(text) > 40:
+        return 'a number and one of Ki Mi Gi Ti k M G T m, like "10Gi" or "500m"'
     # The two mistakes people make: "100GB"/"100gb" where Kubernetes knows G and Gi, and a space before the unit.
     match = re.fullmatch(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([A-Za-z]*)\s*", text)
     if match is not None:
@@ -137,17 +144,19 @@ def parse_duration(text: str, *, where: str = "") -> timedelta:
         if match is None:
             if re.fullmatch(r"[0-9]+(\.[0-9]+)?", rest):
                 hint = f'say the unit: "{text}s", "{text}m" or "{text}h"?'
-            raise QuantityError(f"{text!r} is not a duration", hint=hint, where=where)
+            raise QuantityError(f"{_shown(text)} is not a duration", hint=hint, where=where)
         unit = _UNIT_SECONDS[match["unit"]]
         if unit >= last:
             raise QuantityError(
-                f"{text!r} is not a duration: units go from large to small, each once", hint=hint, where=where
+                f"{_shown(text)} is not a duration: units go from large to small, each once",
+                hint=hint,
+                where=where,
             )
         seconds, last, rest = seconds + float(match["number"]) * unit, unit, rest[match.end() :]
     try:
         return timedelta(seconds=seconds)
     except OverflowError as error:
-        raise QuantityError(f"{text!r} is too long a duration", hint=hint, where=where) from error
+        raise QuantityError(f"{_shown(text)} is too long a duration", hint=hint, where=where) from error
 
 
 def format_duration(duration: timedelta, *, parts: int = 2) -> str:
@@ -192,7 +201,7 @@ def parse_limit(text: str, *, where: str = "") -> Limit:
     match = re.fullmatch(r"([0-9]{1,9})|([0-9]+(?:\.[0-9]+)?)%", text.strip())
     hint = 'write a number like "10" or a share like "5%"'
     if match is None:
-        raise QuantityError(f"{text!r} is neither a number nor a percentage", hint=hint, where=where)
+        raise QuantityError(f"{_shown(text)} is neither a number nor a percentage", hint=hint, where=where)
     if match[1] is not None:
         return Limit(count=int(match[1]))
     percent = float(match[2])
