@@ -12,6 +12,7 @@
     │   └── ScheduleError           a schedule (column)
     ├── ClusterError                the cluster refused or is away            exit 3
     │   ├── Unreachable             no answer at all
+    │   │   └── FateUnknown         it was sent, and no answer came: it may have been done
     │   ├── Unauthorized            401
     │   ├── Forbidden               403, with the missing rule
     │   ├── NotFound                404
@@ -30,7 +31,8 @@
     │   ├── StorageUnhealthy        the storage cannot take it
     │   ├── Drifted                 the object exists and differs
     │   └── Vetoed                  a guard objects (GitOps, pool, migration ...)
-    └── EvidenceError               the evidence cannot be read               exit 6
+    ├── EvidenceError               the evidence cannot be read               exit 6
+    └── Interrupted                 somebody pressed Ctrl-C                   exit 130
 
 Every error carries a stable ``code`` for programs, a ``message`` that names the object and what is wrong,
 and a ``hint`` that says what to do next (may be empty). ``where`` names the file, object or option.
@@ -53,7 +55,11 @@ class ExitCode(IntEnum):
     TIMEOUT = 4
     REFUSED = 5
     EVIDENCE = 6
+    INTERNAL = 70
+    """A mistake in vmkit itself (EX_SOFTWARE of sysexits.h)."""
     INTERRUPTED = 130
+    PIPE_CLOSED = 141
+    """Whoever read stdout went away before the end (128 + SIGPIPE, as shells report it)."""
 
 
 class VmkitError(Exception):
@@ -195,6 +201,12 @@ class Unreachable(ClusterError):
     code = "Unreachable"
 
 
+class FateUnknown(Unreachable):
+    """A request that must not be repeated blindly was sent, and no answer came: look before asking again."""
+
+    code = "FateUnknown"
+
+
 class Unauthorized(ClusterError):
     code = "Unauthorized"
 
@@ -293,3 +305,19 @@ class Vetoed(Refused):
 class EvidenceError(VmkitError):
     code = "EvidenceUnreadable"
     exit_code = ExitCode.EVIDENCE
+
+
+# --- somebody stopped it ----------------------------------------------------------------------------------------
+
+
+class Interrupted(VmkitError):
+    code = "Interrupted"
+    exit_code = ExitCode.INTERRUPTED
+
+
+class DamagedImage(EvidenceError):
+    code = "DamagedImage"
+
+
+class MissingTool(EvidenceError):
+    code = "MissingTool"

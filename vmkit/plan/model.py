@@ -160,12 +160,14 @@ class Result:
 
     @property
     def exit_code(self) -> ExitCode:
-        """0 where all is well. Where nothing succeeded and all failures share one exit code: that one.
-        Otherwise 1: look at the outcomes."""
+        """0 where all is well; 130 where Ctrl-C ended it. Where nothing succeeded and all failures share one exit
+        code: that one. Otherwise 1: look at the outcomes."""
         bad = [outcome for outcome in self.outcomes if not outcome.ok]
         if not bad:
             return ExitCode.OK
         codes = {outcome.error.exit_code if outcome.error else ExitCode.SOME_FAILED for outcome in bad}
+        if ExitCode.INTERRUPTED in codes:
+            return ExitCode.INTERRUPTED
         if len(bad) == len(self.outcomes) and len(codes) == 1:
             return codes.pop()
         return ExitCode.SOME_FAILED

@@ -1,0 +1,505 @@
+"""What a VM is doing, read from its VirtualMachine and, where at hand, its instance.
+
+`read_vm` never raises: an object with fields missing or of the wrong type becomes a view whose ``problem`` says
+so, and one bad object in a list never stops the list.
+
+Source of the facts: KubeVirt staging/src/kubevirt.io/api/core/v1/types.go and setPrintableStatus in
+pkg/virt-controller/watch/vm/vm.go.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any, Final
+
+from vmkit.errors import QuantityError
+from vmkit.units import parse_bytes
+from vmkit.vm.reference import VmRef
+from vmkit.vm.strategy import RunStrategy, read_run_strategy
+
+
+class PowerState(StrEnum):
+    """The state people think in, coarser than printableStatus."""
+
+    RUNNING = "Running"
+    STARTING = "Starting"
+    """There is an instance that does not run yet, or one is about to be: disks, scheduling, image, back-off."""
+    STOPPING = "Stopping"
+    """The instance is shutting down."""
+    STOPPED = "Stopped"
+    """There is no instance, or one that has ended."""
+    PAUSED = "Paused"
+    MIGRATING = "Migrating"
+    """Running, and moving to another node."""
+    DELETING = "Deleting"
+    """The VM itself is going."""
+    UNKNOWN = "Unknown"
+    """Neither said nor to be guessed."""
+
+    @property
+    def alive(self) -> bool:
+        """Whether a guest runs (or is paused) in it now."""
+        return self in {PowerState.RUNNING, PowerState.PAUSED, PowerState.MIGRATING}
+
+
+# printableStatus to power state. The error states are those of a VM on its way up.
+_POWER_OF: Final[Mapping[str, PowerState]] = {
+    "Running": PowerState.RUNNING,
+    "Paused": PowerState.PAUSED,
+    "Migrating": PowerState.MIGRATING,
+    "Stopped": PowerState.STOPPED,
+    "Stopping": PowerState.STOPPING,
+    "Terminating": PowerState.DELETING,
+    "Starting": PowerState.STARTING,
+    "Provisioning": PowerState.STARTING,
+    "WaitingForVolumeBinding": PowerState.STARTING,
+    "WaitingForReceiver": PowerState.STARTING,
+    "ErrorUnschedulable": PowerState.STARTING,
+    "ErrorPvcNotFound": PowerState.STARTING,
+    "DataVolumeError": PowerState.STARTING,
+    "ErrImagePull": PowerState.STARTING,
+    "ImagePullBackOff": PowerState.STARTING,
+    "CrashLoopBackOff": PowerState.STARTING,
+}
+
+TROUBLE: Final = frozenset({
+    "ErrorUnschedulable", "ErrorPvcNotFound", "DataVolumeError", "ErrImagePull", "ImagePullBackOff",
+    "CrashLoopBackOff",
+})  # fmt: skip
+"""The printable statuses that name what keeps a VM from running."""
+
+# With these a VM nobody has looked at yet has no instance, and gets none unasked.
+_RESTING: Final = frozenset({RunStrategy.HALTED, RunStrategy.MANUAL})
+
+_FINAL_PHASES: Final = frozenset({"Succeeded", "Failed"})
+_PHASE_POWER: Final[Mapping[str, PowerState]] = {
+    "Running": PowerState.RUNNING,
+    "Succeeded": PowerState.STOPPED,
+    "Failed": PowerState.STOPPED,
+    "": PowerState.STARTING,
+    "Pending": PowerState.STARTING,
+    "Scheduling": PowerState.STARTING,
+    "Scheduled": PowerState.STARTING,
+    "WaitingForSync": PowerState.STARTING,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """One condition of a status."""
+
+    type: str
+    status: str
+    reason: str = ""
+    message: str = ""
+    since: datetime | None = None
+
+    @property
+    def is_true(self) -> bool:
+        return self.status == "True"
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """One owner reference."""
+
+    kind: str
+    name: str
+    uid: str = ""
+    controller: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Volume:
+    """One volume of the VM.
+
+    Attributes:
+        name: its name within the VM.
+        kind: the key that says what it is: "dataVolume", "persistentVolumeClaim", "containerDisk" ...
+        source: the name of the DataVolume, claim, Secret or ConfigMap, or the image; empty where there is none.
+        templated: whether the VM's dataVolumeTemplates make it, so that it is deleted with the VM.
+    """
+
+    name: str
+    kind: str
+    source: str = ""
+    templated: bool = False
+
+    @property
+    def persistent(self) -> bool:
+        """Whether its data outlive a stop."""
+        return self.kind in {"dataVolume", "persistentVolumeClaim"}
+
+
+@dataclass(frozen=True, slots=True)
+class InstanceView:
+    """The VirtualMachineInstance."""
+
+    uid: str
+    phase: str
+    resource_version: str = ""
+    node: str = ""
+    addresses: tuple[str, ...] = ()
+    conditions: tuple[Condition, ...] = ()
+    deleting: bool = False
+    grace_seconds: int | None = None
+    """spec.terminationGracePeriodSeconds."""
+    started_at: datetime | None = None
+    """When it last came to run."""
+    migration: Mapping[str, Any] | None = None
+    """status.migrationState as it is."""
+
+    @property
+    def final(self) -> bool:
+        """Whether it has ended and will not run again."""
+        return self.phase in _FINAL_PHASES
+
+    @property
+    def migrating(self) -> bool:
+        return self.migration is not None and not self.migration.get("completed")
+
+    @property
+    def paused(self) -> bool:
+        return any(condition.type == "Paused" and condition.is_true for condition in self.conditions)
+
+
+@dataclass(frozen=True, slots=True)
+class VmView:
+    """A VM as vmkit sees it.
+
+    Attributes:
+        ref: namespace and name.
+        uid, resource_version: of the VirtualMachine.
+        labels, annotations: as they are; entries that are no text are left out.
+        run_strategy: None where it is missing, unknown or mistyped.
+        power: what it is doing.
+        printable_status: KubeVirt's own word.
+        ready: status.ready: the instance's Ready condition.
+        created: status.created: an instance exists (it may have ended).
+        created_at, deleted_at: metadata.creationTimestamp, .deletionTimestamp.
+        node, addresses: of the instance; empty without one at hand.
+        cpu_cores: guest CPUs (cores x sockets x threads); None where an instancetype or nobody says.
+        memory_bytes: guest memory, likewise.
+        instancetype, preference: their names, or empty.
+        conditions, owners, volumes: see their classes.
+        requests: pending status.stateChangeRequests, "Start" and "Stop", in order.
+        observed_strategy: status.runStrategy, which the controller acted on last; empty before KubeVirt 1.3.
+        start_failure: status.startFailure as it is, or None: KubeVirt waits before the next try.
+        busy: why it should not be stopped now: a snapshot or restore in progress ... ; empty when nothing.
+        grace_seconds: the template's terminationGracePeriodSeconds, or None (KubeVirt then takes 30).
+        managers: the field managers that wrote the object.
+        instance: the instance, where it was at hand.
+        problem: what is wrong with the object itself; empty when nothing.
+    """
+
+    ref: VmRef
+    uid: str = ""
+    resource_version: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    annotations: Mapping[str, str] = field(default_factory=dict)
+    run_strategy: RunStrategy | None = None
+    power: PowerState = PowerState.UNKNOWN
+    printable_status: str = ""
+    ready: bool = False
+    created: bool = False
+    created_at: datetime | None = None
+    deleted_at: datetime | None = None
+    node: str = ""
+    addresses: tuple[str, ...] = ()
+    cpu_cores: int | None = None
+    memory_bytes: int | None = None
+    instancetype: str = ""
+    preference: str = ""
+    conditions: tuple[Condition, ...] = ()
+    owners: tuple[Owner, ...] = ()
+    volumes: tuple[Volume, ...] = ()
+    requests: tuple[str, ...] = ()
+    observed_strategy: str = ""
+    start_failure: Mapping[str, Any] | None = None
+    busy: str = ""
+    grace_seconds: int | None = None
+    managers: frozenset[str] = frozenset()
+    instance: InstanceView | None = None
+    problem: str = ""
+
+    @property
+    def alive(self) -> bool:
+        """Whether a guest runs (or is paused) in it now."""
+        return self.power.alive
+
+    @property
+    def restart_required(self) -> bool:
+        """Whether changes to the VM wait for a restart."""
+        return self.condition("RestartRequired") is not None
+
+    def condition(self, kind: str) -> Condition | None:
+        """The condition of this type where its status is True."""
+        return next((one for one in self.conditions if one.type == kind and one.is_true), None)
+
+    def owner(self, kind: str) -> Owner | None:
+        """The owner of this kind, if there is one."""
+        return next((owner for owner in self.owners if owner.kind == kind), None)
+
+
+def read_vm(vm: Mapping[str, Any], vmi: Mapping[str, Any] | None = None) -> VmView:
+    """Reads a VirtualMachine, and its instance where it is at hand.
+
+    Without the instance, node, addresses and uptime stay empty; the power state comes from the VM's own status,
+    which the controller writes. With it, the instance's phase decides where the VM's status says nothing.
+
+    Never raises. What is wrong with the object is in the view's ``problem``.
+    """
+    problems: list[str] = []
+    metadata = _mapping(vm, "metadata", problems)
+    spec = _mapping(vm, "spec", problems)
+    status = _mapping(vm, "status", problems, optional=True)
+    name = _text(metadata, "name")
+    if not name:
+        problems.append("metadata.name is missing or no text")
+    strategy = read_run_strategy(spec)
+    if strategy is None and not problems:
+        problems.append(_strategy_problem(spec))
+    template = _mapping(spec, "template", problems, path="spec.template") if spec else {}
+    template_spec = _mapping(template, "spec", problems, path="spec.template.spec") if template else {}
+    printable = _text(status, "printableStatus")
+    deleted_at = _time(metadata.get("deletionTimestamp"))
+    instance = read_instance(vmi) if vmi is not None else None
+    cores, memory = _size(template_spec, problems)
+    grace = template_spec.get("terminationGracePeriodSeconds")
+    created = status.get("created") is True
+    return VmView(
+        ref=VmRef(_text(metadata, "namespace"), name),
+        uid=_text(metadata, "uid"),
+        resource_version=_text(metadata, "resourceVersion"),
+        labels=_texts(metadata.get("labels")),
+        annotations=_texts(metadata.get("annotations")),
+        run_strategy=strategy,
+        power=_power(printable, strategy, deleted_at is not None, created, instance),
+        printable_status=printable,
+        ready=status.get("ready") is True,
+        created=created,
+        created_at=_time(metadata.get("creationTimestamp")),
+        deleted_at=deleted_at,
+        node=instance.node if instance else "",
+        addresses=instance.addresses if instance else (),
+        cpu_cores=cores,
+        memory_bytes=memory,
+        instancetype=_text(_plain(spec.get("instancetype")), "name"),
+        preference=_text(_plain(spec.get("preference")), "name"),
+        conditions=_conditions(status.get("conditions")),
+        owners=_owners(metadata.get("ownerReferences")),
+        volumes=_volumes(spec, template_spec),
+        requests=tuple(
+            action
+            for request in _entries(status.get("stateChangeRequests"))
+            if (action := _text(request, "action"))
+        ),
+        observed_strategy=_text(status, "runStrategy"),
+        start_failure=failure if isinstance(failure := status.get("startFailure"), Mapping) else None,
+        busy=_busy(status),
+        grace_seconds=grace if isinstance(grace, int) and not isinstance(grace, bool) and grace >= 0 else None,
+        managers=frozenset(_text(entry, "manager") for entry in _entries(metadata.get("managedFields"))),
+        instance=instance,
+        problem="; ".join(problems),
+    )
+
+
+def read_instance(vmi: Mapping[str, Any]) -> InstanceView:
+    """Reads a VirtualMachineInstance; what is missing or mistyped is left empty."""
+    metadata, spec, status = (_plain(vmi.get(key)) for key in ("metadata", "spec", "status"))
+    grace = spec.get("terminationGracePeriodSeconds")
+    migration = status.get("migrationState")
+    return InstanceView(
+        uid=_text(metadata, "uid"),
+        phase=_text(status, "phase"),
+        resource_version=_text(metadata, "resourceVersion"),
+        node=_text(status, "nodeName"),
+        addresses=tuple(_addresses(status)),
+        conditions=_conditions(status.get("conditions")),
+        deleting=bool(metadata.get("deletionTimestamp")),
+        grace_seconds=grace if isinstance(grace, int) and not isinstance(grace, bool) and grace >= 0 else None,
+        started_at=_started_at(status),
+        migration=migration if isinstance(migration, Mapping) else None,
+    )
+
+
+def _power(
+    printable: str, strategy: RunStrategy | None, deleting: bool, created: bool, instance: InstanceView | None
+) -> PowerState:
+    if deleting:
+        return PowerState.DELETING
+    known = _POWER_OF.get(printable)
+    if known is not None:
+        return known
+    # The controller has not spoken (a VM just made) or says Unknown: the instance may tell.
+    if instance is None:
+        if printable or created or strategy is None:
+            return PowerState.UNKNOWN
+        return PowerState.STOPPED if strategy in _RESTING else PowerState.STARTING
+    if instance.deleting:
+        return PowerState.STOPPING
+    if instance.paused:
+        return PowerState.PAUSED
+    return _PHASE_POWER.get(instance.phase, PowerState.UNKNOWN)
+
+
+def _busy(status: Mapping[str, Any]) -> str:
+    # The signals of work that a stop would spoil or that KubeVirt would refuse a stop for.
+    if name := _text(status, "snapshotInProgress"):
+        return f"snapshot {name} is in progress"
+    if name := _text(status, "restoreInProgress"):
+        return f"restore {name} is in progress"
+    dump = _plain(status.get("memoryDumpRequest"))
+    if dump and _text(dump, "phase") not in {"", "Completed", "Failed"}:
+        return "a memory dump is in progress"
+    if _plain(_plain(status.get("volumeUpdateState")).get("volumeMigrationState")):
+        return "its volumes are being migrated"
+    return ""
+
+
+def _strategy_problem(spec: Mapping[str, Any]) -> str:
+    value = spec.get("runStrategy", spec.get("running"))
+    if value is None:
+        return "spec.runStrategy is missing"
+    return f"spec.runStrategy is {_brief(value)}, which this vmkit does not know"
+
+
+def _size(template_spec: Mapping[str, Any], problems: list[str]) -> tuple[int | None, int | None]:
+    domain = _plain(template_spec.get("domain"))
+    cores = _cores(_plain(domain.get("cpu")))
+    resources = _plain(domain.get("resources"))
+    requests, limits = _plain(resources.get("requests")), _plain(resources.get("limits"))
+    # KubeVirt's own order: guest memory, else what is requested, else the limit.
+    text = _plain(domain.get("memory")).get("guest") or requests.get("memory") or limits.get("memory")
+    if text is None:
+        return cores, None
+    try:
+        return cores, parse_bytes(text)
+    except QuantityError as error:
+        problems.append(f"guest memory: {error.message}")
+        return cores, None
+
+
+def _cores(cpu: Mapping[str, Any]) -> int | None:
+    if not cpu:
+        return None
+    product = 1
+    for key in ("cores", "sockets", "threads"):
+        count = cpu.get(key, 1)
+        if not isinstance(count, int) or isinstance(count, bool) or count < 0:
+            return None
+        product *= count or 1
+    return product
+
+
+def _volumes(spec: Mapping[str, Any], template_spec: Mapping[str, Any]) -> tuple[Volume, ...]:
+    templates = _entries(spec.get("dataVolumeTemplates"))
+    templated = {_text(_plain(entry.get("metadata")), "name") for entry in templates}
+    found: list[Volume] = []
+    for entry in _entries(template_spec.get("volumes")):
+        kind = next((key for key in entry if key != "name"), "")
+        body = _plain(entry.get(kind))
+        source = next((text for key in _SOURCE_KEYS if (text := _text(body, key))), "")
+        found.append(Volume(_text(entry, "name"), kind, source, kind == "dataVolume" and source in templated))
+    return tuple(found)
+
+
+_SOURCE_KEYS: Final = ("name", "claimName", "image", "secretName", "path")
+
+
+def _addresses(status: Mapping[str, Any]) -> Iterator[str]:
+    seen: set[str] = set()
+    for interface in _entries(status.get("interfaces")):
+        several = interface.get("ipAddresses")
+        texts = [_text(interface, "ipAddress"), *(several if isinstance(several, list) else ())]
+        for text in texts:
+            if isinstance(text, str) and text and text not in seen:
+                seen.add(text)
+                yield text
+
+
+def _started_at(status: Mapping[str, Any]) -> datetime | None:
+    times = [
+        _time(entry.get("phaseTransitionTimestamp"))
+        for entry in _entries(status.get("phaseTransitionTimestamps"))
+        if entry.get("phase") == "Running"
+    ]
+    return max((time for time in times if time is not None), default=None)
+
+
+def _conditions(value: Any) -> tuple[Condition, ...]:
+    return tuple(
+        Condition(
+            type=_text(entry, "type"),
+            status=_text(entry, "status"),
+            reason=_text(entry, "reason"),
+            message=_text(entry, "message"),
+            since=_time(entry.get("lastTransitionTime")),
+        )
+        for entry in _entries(value)
+    )
+
+
+def _owners(value: Any) -> tuple[Owner, ...]:
+    return tuple(
+        Owner(
+            kind=_text(entry, "kind"),
+            name=_text(entry, "name"),
+            uid=_text(entry, "uid"),
+            controller=entry.get("controller") is True,
+        )
+        for entry in _entries(value)
+    )
+
+
+def _entries(value: Any) -> Iterator[Mapping[str, Any]]:
+    if isinstance(value, list):
+        for entry in value:
+            if isinstance(entry, Mapping):
+                yield entry
+
+
+def _mapping(
+    parent: Mapping[str, Any], key: str, problems: list[str], *, path: str = "", optional: bool = False
+) -> Mapping[str, Any]:
+    value = parent.get(key)
+    if isinstance(value, Mapping):
+        return value
+    if value is not None:
+        problems.append(f"{path or key} is {_brief(value)} where an object belongs")
+    elif not optional:
+        problems.append(f"{path or key} is missing")
+    return {}
+
+
+def _plain(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _text(parent: Mapping[str, Any], key: str) -> str:
+    value = parent.get(key)
+    return value if isinstance(value, str) else ""
+
+
+def _texts(value: Any) -> Mapping[str, str]:
+    if not isinstance(value, Mapping):
+        return {}
+    return {key: text for key, text in value.items() if isinstance(key, str) and isinstance(text, str)}
+
+
+def _time(value: Any) -> datetime | None:
+    if not isinstance(value, str):
+        return None
+    try:
+        parsed = datetime.fromisoformat(value)
+    except ValueError:
+        return None
+    return parsed if parsed.tzinfo is not None else parsed.replace(tzinfo=UTC)
+
+
+def _brief(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 40 else f"{text[:37]}..."
