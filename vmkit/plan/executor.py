@@ -37,7 +37,7 @@ def check_limit(changes: int, total: int, limit: Limit | None, *, verb: str) -> 
     allowed = limit.of(total)
     of_total = f" ({limit} of {total})" if limit.percent is not None else ""
     raise LimitExceeded(
-        f"{verb} would change {changes} of {total}, and --max-changes allows {allowed}{of_total}: nothing was done",
+        f"{verb} would change {changes} of {total}, and --max-changes allows {allowed}{of_total}: nothing done",
         hint="narrow the selection, or raise --max-changes",
     )
 

@@ -14,7 +14,7 @@ FIELD_MANAGER: Final = "vmkit"
 """The name under which vmkit's writes stand in managedFields."""
 
 ORIGINAL_RUN_STRATEGY: Final = "vmkit.io/original-run-strategy"
-"""Annotation: the strategy a stop is about to lose. Written before the stop, obeyed and removed by the next start."""
+"""Annotation: the strategy a stop is about to lose. Written before it, obeyed and removed by the next start."""
 
 TEMPLATE: Final = "vmkit.io/template"
 """Label and annotation: the template the VM was made from."""
@@ -26,7 +26,7 @@ ANSWERS_DIGEST: Final = "vmkit.io/answers-digest"
 """Annotation: the digest of the answers it was rendered with."""
 
 KEPT_FROM: Final = "vmkit.io/kept-from"
-"""Annotation on a DataVolume or claim: the VM ("namespace/name") it belonged to when that was deleted without it."""
+"""Annotation on a DataVolume or claim: the VM ("namespace/name") it belonged to, which was deleted without it."""
 
 
 def read_original_strategy(annotations: Mapping[str, str]) -> RunStrategy | None:

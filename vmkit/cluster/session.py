@@ -1,0 +1,693 @@
+"""A session with a cluster: requests by what they mean, objects as dictionaries."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Literal
+from urllib.parse import quote, urlencode
+
+import msgspec
+import urllib3
+
+from vmkit.cluster.failures import (
+    Asked,
+    error_from_reply,
+    explain_unauthorized,
+    malformed,
+)
+from vmkit.cluster.kubeconfig import Credentials, find_place, read_token_expiry
+from vmkit.cluster.listing import Listing, Page
+from vmkit.cluster.resources import KNOWN, SELF_SUBJECT_ACCESS_REVIEWS, Resource, describe_provider, read_identity
+from vmkit.cluster.retry import RetryPolicy, may_repeat, repeat
+from vmkit.cluster.transport import Reply, Request, Transport
+from vmkit.cluster.watch import Watch
+from vmkit.errors import (
+    AlreadyExists,
+    ClusterError,
+    FateUnknown,
+    ManifestError,
+    MissingApi,
+    NotFound,
+    ServerFault,
+    Unauthorized,
+)
+
+PatchType = Literal["merge", "json", "strategic"]
+DEFAULT_PAGE_SIZE: Final = 500
+"""Objects a page: what kubectl asks for too."""
+FIELD_MANAGER: Final = "vmkit"
+
+_PATCH_TYPES: Final[Mapping[str, str]] = {
+    "merge": "application/merge-patch+json",
+    "json": "application/json-patch+json",
+    "strategic": "application/strategic-merge-patch+json",
+}
+_VERB_OF: Final[Mapping[str, str]] = {"GET": "get", "POST": "create", "PUT": "update", "PATCH": "patch"}
+_JSON: Final = "application/json"
+_decode = msgspec.json.Decoder().decode
+_encode = msgspec.json.Encoder().encode
+
+
+class Session:
+    """A connection to one cluster. Thread-safe; use it as a context manager, or call `close`.
+
+    Every method raises a `ClusterError` where the cluster refuses or is away, and a `FateUnknown` where a request
+    that must not be repeated was sent and nobody knows what became of it. Requests that may be repeated are, with
+    back-off, as the `RetryPolicy` says.
+    """
+
+    def __init__(
+        self,
+        credentials: Credentials,
+        *,
+        namespace: str | None = None,
+        connections: int = 16,
+        request_timeout_seconds: float = 30.0,
+        retry: RetryPolicy | None = None,
+        on_warning: Callable[[str], None] | None = None,
+    ) -> None:
+        self._credentials = credentials
+        self._policy = retry or RetryPolicy()
+        self._on_warning = on_warning
+        self._warned: set[str] = set()
+        self._discovered: dict[str, dict[str, Resource]] = {}
+        self._lock = threading.Lock()
+        self._transport = Transport(
+            credentials, connections=connections, request_timeout_seconds=request_timeout_seconds
+        )
+        self.namespace: str = namespace or credentials.place.namespace
+        """The namespace meant where none is named."""
+        self.context: str = credentials.place.context
+        """The context's name; empty inside a pod."""
+        self.server: str = self._transport.server
+        """The server's address."""
+
+    @classmethod
+    def connect(
+        cls,
+        *,
+        kubeconfig: Path | str | None = None,
+        context: str | None = None,
+        namespace: str | None = None,
+        connections: int = 16,
+        request_timeout_seconds: float = 30.0,
+        retry: RetryPolicy | None = None,
+        on_warning: Callable[[str], None] | None = None,
+    ) -> Session:
+        """Opens a session with the cluster kubectl would talk to. Sends nothing yet.
+
+        Args:
+            kubeconfig: a file; else ``$KUBECONFIG``, ``~/.kube/config``, the pod's service account.
+            context: a context of it; else the current one.
+            namespace: the namespace meant where none is named; else the context's.
+            connections: kept open at most; as many requests can be under way without new ones.
+            request_timeout_seconds: how long the server may be silent.
+            retry: how patient to be.
+            on_warning: told of each different warning the server sends along (deprecated fields ...), from
+                whichever thread met it.
+
+        Raises:
+            ConfigError: no usable configuration.
+        """
+        return cls(
+            Credentials(find_place(kubeconfig, context)),
+            namespace=namespace,
+            connections=connections,
+            request_timeout_seconds=request_timeout_seconds,
+            retry=retry,
+            on_warning=on_warning,
+        )
+
+    def close(self) -> None:
+        """Closes its connections."""
+        self._transport.close()
+
+    def __enter__(self) -> Session:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    # --- reading ------------------------------------------------------------------------------------------
+
+    def get(self, resource: Resource, name: str, namespace: str | None = None) -> dict[str, Any]:
+        """One object. ``namespace`` defaults to the session's.
+
+        Raises:
+            NotFound: there is none.
+        """
+        namespace = self._namespace(resource, namespace)
+        asked = Asked("get", resource, namespace, name)
+        return self._object(self._call("GET", resource.path(namespace, name), asked), asked)
+
+    def find(self, resource: Resource, name: str, namespace: str | None = None) -> dict[str, Any] | None:
+        """One object, or None where there is none."""
+        try:
+            return self.get(resource, name, namespace)
+        except NotFound:
+            return None
+
+    def list(
+        self,
+        resource: Resource,
+        namespace: str | None = None,
+        *,
+        label_selector: str = "",
+        field_selector: str = "",
+        page_size: int = DEFAULT_PAGE_SIZE,
+    ) -> Listing:
+        """The objects, page by page as they are read. ``namespace=None`` means all namespaces."""
+        return Listing(
+            lambda token: self.list_page(
+                resource,
+                namespace,
+                label_selector=label_selector,
+                field_selector=field_selector,
+                limit=page_size,
+                continue_token=token,
+            )
+        )
+
+    def list_page(
+        self,
+        resource: Resource,
+        namespace: str | None = None,
+        *,
+        label_selector: str = "",
+        field_selector: str = "",
+        limit: int = DEFAULT_PAGE_SIZE,
+        continue_token: str = "",
+    ) -> Page:
+        """One page of a list.
+
+        Raises:
+            Expired: the server no longer knows the list ``continue_token`` belongs to.
+        """
+        asked = Asked("list", resource, namespace)
+        query = _query(
+            labelSelector=label_selector,
+            fieldSelector=field_selector,
+            limit=str(limit) if limit else "",
+            **{"continue": continue_token},
+        )
+        document = self._object(self._call("GET", resource.path(namespace) + query, asked), asked)
+        items = document.get("items")
+        if items is not None and not isinstance(items, list):
+            raise malformed(asked, "the list has no items")
+        metadata = document.get("metadata")
+        metadata = metadata if isinstance(metadata, dict) else {}
+        remaining = metadata.get("remainingItemCount")
+        return Page(
+            items=[item if isinstance(item, dict) else {} for item in items or ()],
+            continue_token=_text(metadata, "continue"),
+            resource_version=_text(metadata, "resourceVersion"),
+            remaining=remaining if isinstance(remaining, int) else None,
+        )
+
+    def watch(
+        self,
+        resource: Resource,
+        namespace: str | None = None,
+        *,
+        label_selector: str = "",
+        field_selector: str = "",
+        resource_version: str = "",
+        timeout_seconds: float | None = None,
+    ) -> Watch:
+        """Changes as they come, for ``timeout_seconds`` or until closed. ``namespace=None`` means all namespaces.
+
+        From ``resource_version`` on; where empty, the objects there are come first, as ADDED. Survives cut
+        connections and forgotten versions; see `WatchEvent`.
+        """
+        asked = Asked("watch", resource, namespace)
+        source = _WatchSource(self, asked, label_selector, field_selector)
+        return Watch(
+            source,
+            asked,
+            resource_version=resource_version,
+            timeout_seconds=timeout_seconds,
+            policy=self._policy,
+        )
+
+    def open_stream(self, target: str, asked: Asked, *, timeout_seconds: float) -> urllib3.BaseHTTPResponse:
+        """Opens a GET whose body is read as it comes.
+
+        Raises:
+            ClusterError: it was refused.
+        """
+        response = self._transport.stream(target, asked, timeout_seconds=timeout_seconds)
+        if response.status != 200:
+            body = response.read()
+            response.close()
+            raise self._error(Reply(response.status, response.headers, body), asked)
+        return response
+
+    # --- writing ------------------------------------------------------------------------------------------
+
+    def create(
+        self,
+        resource: Resource,
+        body: Mapping[str, Any],
+        namespace: str | None = None,
+        *,
+        dry_run: bool = False,
+        field_validation: str = "",
+    ) -> dict[str, Any]:
+        """Creates an object and returns it as the server completed it.
+
+        A request whose fate is unknown is resolved by reading the object: there as sent, it is returned; there and
+        different, it was somebody else's; not there, it is sent again.
+
+        Raises:
+            AlreadyExists: there is one of this name.
+            Invalid: it was not admitted.
+        """
+        metadata = body.get("metadata")
+        metadata = metadata if isinstance(metadata, Mapping) else {}
+        namespace = self._namespace(resource, namespace or _text(metadata, "namespace") or None)
+        name = _text(metadata, "name")
+        asked = Asked("create", resource, namespace, name)
+        target = resource.path(namespace) + _query(
+            dryRun="All" if dry_run else "", fieldManager=FIELD_MANAGER, fieldValidation=field_validation
+        )
+        payload = _encode(body)
+        for attempt in range(3):
+            try:
+                reply = self._call("POST", target, asked, payload, content_type=_JSON, idempotent=dry_run)
+            except (FateUnknown, ServerFault) as error:
+                # A fault after the object was stored looks like one before.
+                if not name or dry_run or attempt == 2:
+                    raise
+                found = self.find(resource, name, namespace)
+                if found is None:
+                    continue
+                if _carries(found, body):
+                    return found
+                raise AlreadyExists(f"{asked.subject} exists already", where=asked.where) from error
+            return self._object(reply, asked)
+        raise AssertionError  # The last attempt returns or raises.
+
+    def replace(
+        self,
+        resource: Resource,
+        body: Mapping[str, Any],
+        namespace: str | None = None,
+        *,
+        dry_run: bool = False,
+        subresource: str = "",
+    ) -> dict[str, Any]:
+        """Replaces an object; with a ``resourceVersion`` in the body only if it has not changed since.
+
+        Raises:
+            Conflict: it has.
+        """
+        name = _text(body.get("metadata") or {}, "name")
+        namespace = self._namespace(resource, namespace or _text(body.get("metadata") or {}, "namespace") or None)
+        asked = Asked("update", resource, namespace, name, subresource)
+        target = resource.path(namespace, name, subresource) + _query(
+            dryRun="All" if dry_run else "", fieldManager=FIELD_MANAGER
+        )
+        return self._object(
+            self._call("PUT", target, asked, _encode(body), content_type=_JSON, idempotent=True), asked
+        )
+
+    def patch(
+        self,
+        resource: Resource,
+        name: str,
+        body: Mapping[str, Any] | Sequence[Any],
+        namespace: str | None = None,
+        *,
+        patch_type: PatchType = "merge",
+        dry_run: bool = False,
+        subresource: str = "",
+    ) -> dict[str, Any]:
+        """Changes parts of an object. A ``resourceVersion`` in a merge patch makes it conditional.
+
+        Raises:
+            Conflict: the condition does not hold; Invalid: a JSON patch does not apply.
+        """
+        namespace = self._namespace(resource, namespace)
+        asked = Asked("patch", resource, namespace, name, subresource)
+        target = resource.path(namespace, name, subresource) + _query(
+            dryRun="All" if dry_run else "", fieldManager=FIELD_MANAGER
+        )
+        reply = self._call(
+            "PATCH",
+            target,
+            asked,
+            _encode(body),
+            content_type=_PATCH_TYPES[patch_type],
+            idempotent=patch_type != "json",
+        )
+        return self._object(reply, asked)
+
+    def apply(
+        self,
+        manifest: Mapping[str, Any],
+        *,
+        field_manager: str = FIELD_MANAGER,
+        force: bool = False,
+        dry_run: bool = False,
+        field_validation: str = "Strict",
+    ) -> dict[str, Any]:
+        """Server-side apply: makes the object what the manifest says, in the fields it names.
+
+        Args:
+            manifest: the object, with apiVersion, kind and metadata.name; without a namespace, the session's.
+            field_manager: in whose name.
+            force: take fields over that others manage.
+            dry_run: let the server check and answer, and change nothing.
+            field_validation: "Strict" refuses fields the server does not know, "Warn" only warns, "Ignore".
+
+        Raises:
+            Conflict: others manage some of the fields; the error's causes name them.
+        """
+        api_version, kind, name, namespace = read_identity(manifest)
+        resource = self.resource_for(api_version, kind)
+        namespace = self._namespace(resource, namespace)
+        asked = Asked("patch", resource, namespace, name)
+        target = resource.path(namespace, name) + _query(
+            dryRun="All" if dry_run else "",
+            fieldManager=field_manager,
+            fieldValidation=field_validation,
+            force="true" if force else "",
+        )
+        reply = self._call(
+            "PATCH", target, asked, _encode(manifest), content_type="application/apply-patch+yaml", idempotent=True
+        )
+        return self._object(reply, asked)
+
+    def delete(
+        self,
+        resource: Resource,
+        name: str,
+        namespace: str | None = None,
+        *,
+        propagation: Literal["Background", "Foreground", "Orphan"] | None = None,
+        uid: str | None = None,
+        resource_version: str | None = None,
+        grace_period_seconds: int | None = None,
+        dry_run: bool = False,
+    ) -> dict[str, Any] | None:
+        """Deletes an object; returns it where it stays for a while (finalizers), else None.
+
+        Args:
+            propagation: what becomes of the objects it owns; None leaves that to the server.
+            uid, resource_version: delete only this one, in this state.
+
+        Raises:
+            NotFound: there is none (any more).
+            Conflict: there is another one of this name, or it has changed.
+        """
+        namespace = self._namespace(resource, namespace)
+        asked = Asked("delete", resource, namespace, name)
+        options: dict[str, Any] = {"apiVersion": "v1", "kind": "DeleteOptions"}
+        if propagation is not None:
+            options["propagationPolicy"] = propagation
+        preconditions = {"uid": uid, "resourceVersion": resource_version}
+        if any(preconditions.values()):
+            options["preconditions"] = {key: value for key, value in preconditions.items() if value}
+        if grace_period_seconds is not None:
+            options["gracePeriodSeconds"] = grace_period_seconds
+        if dry_run:
+            options["dryRun"] = ["All"]
+        reply = self._call(
+            "DELETE", resource.path(namespace, name), asked, _encode(options), content_type=_JSON, idempotent=True
+        )
+        document = self._object(reply, asked)
+        return None if document.get("kind") == "Status" else document
+
+    def call_subresource(
+        self,
+        resource: Resource,
+        name: str,
+        verb: str,
+        namespace: str | None = None,
+        *,
+        body: Mapping[str, Any] | None = None,
+        method: Literal["PUT", "GET", "POST"] = "PUT",
+        idempotent: bool = False,
+    ) -> dict[str, Any] | None:
+        """Calls one of KubeVirt's own verbs: start, stop, pause, migrate, guestosinfo ...
+
+        KubeVirt answers 2xx with an empty body, or with JSON; 406 to a client that accepts JSON alone.
+
+        Args:
+            idempotent: send it again when nobody knows whether it was carried out.
+
+        Returns:
+            The reply's object; None where the body is empty or no object.
+        """
+        namespace = self._namespace(resource, namespace)
+        asked = Asked(_VERB_OF[method] if method == "GET" else verb, resource, namespace, name, subresource=verb)
+        served = _subresource_of(resource)
+        reply = self._call(
+            method,
+            served.path(namespace, name, quote(verb, safe="/")),
+            asked,
+            None if method == "GET" else _encode(body or {}),
+            content_type=_JSON,
+            accept="*/*",
+            idempotent=idempotent or method == "GET",
+        )
+        if not reply.body or "json" not in reply.headers.get("content-type", "json"):
+            return None
+        try:
+            document = _decode(reply.body)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            return None
+        return document if isinstance(document, dict) else None
+
+    # --- asking about the cluster -----------------------------------------------------------------------------
+
+    def resource_for(self, api_version: str, kind: str) -> Resource:
+        """The resource of a manifest's apiVersion and kind: from the table, else from discovery.
+
+        Raises:
+            MissingApi: the cluster does not serve it.
+        """
+        known = KNOWN.get((api_version, kind))
+        return known or self.discover(api_version, kind)
+
+    def discover(self, api_version: str, kind: str) -> Resource:
+        """The resource as the cluster serves it now; asked once for each apiVersion.
+
+        Raises:
+            MissingApi: it does not.
+        """
+        with self._lock:
+            served = self._discovered.get(api_version)
+        group, _, version = api_version.rpartition("/")
+        if served is None:
+            probe = Resource(group, version, "", "")
+            asked = Asked("get", Resource(group, version, kind.lower(), kind))
+            document = self._object(self._call("GET", probe.path().rstrip("/"), asked), asked)
+            served = {}
+            for entry in document.get("resources") or ():
+                if isinstance(entry, dict) and "/" not in _text(entry, "name"):
+                    served[_text(entry, "kind")] = Resource(
+                        _text(entry, "group") or group,
+                        _text(entry, "version") or version,
+                        _text(entry, "name"),
+                        _text(entry, "kind"),
+                        namespaced=entry.get("namespaced") is True,
+                    )
+            with self._lock:
+                self._discovered[api_version] = served
+        if kind in served:
+            return served[kind]
+        provider = describe_provider(group)
+        raise MissingApi(
+            f"the cluster serves no {kind} in {api_version}",
+            hint=f"install {provider}, or check the kind" if provider else "check apiVersion and kind",
+        )
+
+    def serves(self, resource: Resource) -> bool:
+        """Whether the cluster serves this resource."""
+        try:
+            return self.discover(resource.api_version, resource.kind).plural == resource.plural
+        except MissingApi:
+            return False
+
+    def can_i(
+        self,
+        verb: str,
+        resource: Resource,
+        namespace: str | None = None,
+        name: str = "",
+        subresource: str = "",
+    ) -> bool:
+        """Whether these credentials may do this. ``namespace=None`` asks for all namespaces.
+
+        KubeVirt's verbs are subresources of another group: pass ``VIRTUAL_MACHINES`` and "stop" with the verb
+        "update", and the right group is asked for.
+        """
+        served = _subresource_of(resource) if subresource and subresource != "status" else resource
+        attributes = {
+            "verb": verb,
+            "group": served.group,
+            "resource": served.plural,
+            "subresource": subresource,
+            "namespace": (namespace or "") if resource.namespaced else "",
+            "name": name,
+        }
+        review = {
+            "apiVersion": SELF_SUBJECT_ACCESS_REVIEWS.api_version,
+            "kind": SELF_SUBJECT_ACCESS_REVIEWS.kind,
+            "spec": {"resourceAttributes": {key: value for key, value in attributes.items() if value}},
+        }
+        asked = Asked("create", SELF_SUBJECT_ACCESS_REVIEWS)
+        reply = self._call(
+            "POST",
+            SELF_SUBJECT_ACCESS_REVIEWS.path(),
+            asked,
+            _encode(review),
+            content_type=_JSON,
+            idempotent=True,
+        )
+        status = self._object(reply, asked).get("status")
+        return isinstance(status, dict) and status.get("allowed") is True
+
+    # --- the way of a request -----------------------------------------------------------------------------------
+
+    def _call(
+        self,
+        method: str,
+        target: str,
+        asked: Asked,
+        body: bytes | None = None,
+        *,
+        content_type: str = "",
+        accept: str = "",
+        idempotent: bool | None = None,
+    ) -> Reply:
+        """Sends a request until it succeeds, fails for good or patience ends."""
+        safe = method == "GET" if idempotent is None else idempotent
+        send = self._transport.send
+        request = Request(method, target, asked, body, content_type, accept)
+
+        def once() -> Reply:
+            reply = send(request)
+            if 200 <= reply.status < 300:
+                if "warning" in reply.headers:
+                    self._warn(reply)
+                return reply
+            raise self._error(reply, asked)
+
+        began = time.monotonic()
+        try:
+            return once()
+        except ClusterError as error:
+            policy = self._policy
+            attempts = policy.attempts if self._transport.contacted else policy.first_contact_attempts
+            if attempts <= 1 or not may_repeat(error, idempotent=safe):
+                raise
+            return repeat(error, once, policy=policy, idempotent=safe, attempts=attempts, began=began)
+
+    def _error(self, reply: Reply, asked: Asked) -> ClusterError:
+        now = datetime.now(UTC)
+        error = error_from_reply(reply.status, reply.headers, reply.body, asked, now=now)
+        if isinstance(error, Unauthorized):
+            return explain_unauthorized(
+                error,
+                origin=self._credentials.place.origin,
+                expiry=read_token_expiry(self._credentials.header()),
+                now=now,
+            )
+        return error
+
+    def _object(self, reply: Reply, asked: Asked) -> dict[str, Any]:
+        try:
+            document = _decode(reply.body)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise malformed(asked, "the answer is no JSON") from error
+        if not isinstance(document, dict):
+            raise malformed(asked, "the answer is no object")
+        return document
+
+    def _warn(self, reply: Reply) -> None:
+        # RFC 7234 5.5: 299 - "text", possibly several.
+        text = reply.headers["warning"].partition('"')[2].rpartition('"')[0].replace('\\"', '"')
+        if self._on_warning is None or not text:
+            return
+        with self._lock:
+            new = text not in self._warned
+            self._warned.add(text)
+        if new:
+            self._on_warning(text)
+
+    def _namespace(self, resource: Resource, namespace: str | None) -> str | None:
+        if not resource.namespaced:
+            return None
+        if namespace == "":
+            raise ManifestError(f"{resource.kind} needs a namespace")
+        return namespace if namespace is not None else self.namespace
+
+
+class _WatchSource:
+    """What `Watch` needs, on this session."""
+
+    def __init__(self, session: Session, asked: Asked, label_selector: str, field_selector: str) -> None:
+        self._session, self._asked = session, asked
+        self._labels, self._fields = label_selector, field_selector
+
+    def open(self, resource_version: str, seconds: float) -> urllib3.BaseHTTPResponse:
+        resource = self._asked.resource
+        assert resource is not None
+        target = resource.path(self._asked.namespace) + _query(
+            watch="true",
+            allowWatchBookmarks="true",
+            resourceVersion=resource_version,
+            timeoutSeconds=str(round(seconds)),
+            labelSelector=self._labels,
+            fieldSelector=self._fields,
+        )
+        return self._session.open_stream(target, self._asked, timeout_seconds=seconds + 5.0)
+
+    def relist(self) -> Listing:
+        resource = self._asked.resource
+        assert resource is not None
+        return self._session.list(
+            resource, self._asked.namespace, label_selector=self._labels, field_selector=self._fields
+        )
+
+
+def _subresource_of(resource: Resource) -> Resource:
+    if resource.group != "kubevirt.io":
+        return resource
+    return Resource("subresources.kubevirt.io", "v1", resource.plural, resource.kind, resource.namespaced)
+
+
+def _query(**parameters: str) -> str:
+    given = {key: value for key, value in parameters.items() if value}
+    return f"?{urlencode(given)}" if given else ""
+
+
+def _text(document: Any, key: str) -> str:
+    value = document.get(key) if isinstance(document, Mapping) else None
+    return value if isinstance(value, str) else ""
+
+
+def _carries(found: Any, sent: Any) -> bool:
+    """Whether everything that was sent stands in what was found; the server only adds."""
+    if isinstance(sent, Mapping):
+        return isinstance(found, Mapping) and all(
+            key in found and _carries(found[key], value)
+            for key, value in sent.items()
+            if value not in (None, {}, [])
+        )
+    if isinstance(sent, list):
+        return (
+            isinstance(found, list)
+            and len(found) >= len(sent)
+            and all(_carries(one, other) for one, other in zip(found, sent, strict=False))
+        )
+    return bool(found == sent)
