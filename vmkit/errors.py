@@ -32,6 +32,8 @@
     │   ├── Drifted                 the object exists and differs
     │   └── Vetoed                  a guard objects (GitOps, pool, migration ...)
     ├── EvidenceError               the evidence cannot be read               exit 6
+    │   ├── DamagedImage            a disk or file system contradicts itself
+    │   └── MissingTool             a program or package that is needed is not installed
     └── Interrupted                 somebody pressed Ctrl-C                   exit 130
 
 Every error carries a stable ``code`` for programs, a ``message`` that names the object and what is wrong,
