@@ -1,0 +1,6 @@
+"""``python -m vmkit``."""
+
+from vmkit.cli.main import main
+
+if __name__ == "__main__":
+    main()
