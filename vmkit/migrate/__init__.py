@@ -1,0 +1,8 @@
+"""A VM's workloads become containers or wasm where that is right.
+
+    source -> tree -> inspect -> facts -> rules -> verdict
+
+`disk` opens images and file systems, `tree` makes one rooted read-only view of them, `inspect` collects facts with
+evidence, `rules` and `verdict` judge them. Everything up to the facts document reads untrusted input and runs
+nothing of it; everything after the facts document is pure.
+"""

@@ -1,0 +1,132 @@
+"""All volumes of a machine's disks: partitions, logical volumes, whole-disk file systems; opened where possible."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from vmkit.errors import VmkitError
+from vmkit.migrate.disk.device import Device, Slice
+from vmkit.migrate.disk.ext4 import Ext4Volume
+from vmkit.migrate.disk.image import Image
+from vmkit.migrate.disk.lvm import read_groups
+from vmkit.migrate.disk.partitions import Partition, Table, read_table
+from vmkit.migrate.disk.signature import read_signature
+from vmkit.migrate.disk.xfs import XfsVolume
+from vmkit.migrate.tree.volume import Volume
+
+_EXT = frozenset({"ext2", "ext3", "ext4"})
+
+# What a volume is that cannot be read, and what helps.
+_UNREADABLE = {
+    "crypto_LUKS": "encrypted with LUKS: only the running guest can say what is on it (guest agent or SSH)",
+    "BitLocker": "encrypted with BitLocker: only the running guest can say what is on it",
+    "ntfs": "a Windows file system: vmkit judges Linux guests",
+    "btrfs": "btrfs is not read directly: mount it read-only (mount -o ro,norecovery) and inspect the folder",
+    "linux_raid_member": "part of a software RAID: assemble it read-only and inspect the folder it is mounted on",
+    "squashfs": "squashfs is not read directly: mount it read-only and inspect the folder",
+    "iso9660": "an installation medium, or cloud-init's configuration drive",
+}
+_WITHOUT_FILES = frozenset({"swap", "LVM2_member", "vfat", "jbd", ""})
+
+
+@dataclass(frozen=True, slots=True)
+class DiskVolume:
+    """One volume of a disk.
+
+    Attributes:
+        disk: which disk, from 0.
+        name: as Linux would call it on a disk of KubeVirt's virtio bus ("vda2"), or "group/name" for LVM.
+        size: bytes.
+        signature: blkid's word for what it holds, or "".
+        label, uuid: of the file system.
+        partition: its entry in the partition table, or None.
+        files: the open file system, or None.
+        problem: why it cannot be read, or "".
+    """
+
+    disk: int
+    name: str
+    size: int
+    signature: str
+    label: str = ""
+    uuid: str = ""
+    partition: Partition | None = None
+    files: Volume | None = None
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class DiskLayout:
+    """The disks and everything on them."""
+
+    images: tuple[Image, ...]
+    tables: tuple[Table, ...]
+    volumes: tuple[DiskVolume, ...]
+
+    def close(self) -> None:
+        for image in self.images:
+            image.close()
+
+
+def disk_name(index: int, partition: int = 0) -> str:
+    """ "vda", "vdb2" ...: the names that virtio disks get, in order; only the order is certain."""
+    letters = ""
+    index += 1
+    while index:
+        index, letter = divmod(index - 1, 26)
+        letters = chr(ord("a") + letter) + letters
+    return f"vd{letters}{partition or ''}"
+
+
+def read_layout(images: Sequence[Image]) -> DiskLayout:
+    """Finds and opens every volume; one that cannot be read says why and stops nothing."""
+    tables: list[Table] = []
+    volumes: list[DiskVolume] = []
+    members: list[Device] = []
+    for index, image in enumerate(images):
+        table = _table(image)
+        tables.append(table)
+        if table.scheme == "none":
+            volumes.append(_volume(index, disk_name(index), image.device, members))
+        for partition in table.partitions:
+            name = disk_name(index, partition.number)
+            part = Slice(image.device, partition.offset, partition.size, where=name)
+            volumes.append(replace(_volume(index, name, part, members), partition=partition))
+    for logical in read_groups(members) if members else ():
+        name = f"{logical.group}/{logical.name}"
+        if logical.device is None:
+            volumes.append(DiskVolume(-1, name, 0, "", problem=logical.problem))
+        else:
+            volumes.append(_volume(-1, name, logical.device, []))
+    return DiskLayout(tuple(images), tuple(tables), tuple(volumes))
+
+
+def _table(image: Image) -> Table:
+    # A file system on the whole disk may carry bytes that look like a partition table: what it is comes first.
+    signature = read_signature(image.device)
+    if signature.kind and signature.kind not in ("vfat", "ntfs", "iso9660"):
+        return Table("none")
+    return read_table(image.device)
+
+
+def _volume(disk: int, name: str, device: Device, members: list[Device]) -> DiskVolume:
+    try:
+        signature = read_signature(device)
+    except VmkitError as error:
+        return DiskVolume(disk, name, device.size, "", problem=error.message)
+    found = DiskVolume(disk, name, device.size, signature.kind, signature.label, signature.uuid)
+    if signature.kind == "LVM2_member":
+        members.append(device)
+    if signature.kind in _UNREADABLE:
+        return replace(found, problem=_UNREADABLE[signature.kind])
+    if signature.kind in _WITHOUT_FILES:
+        return found
+    try:
+        files: Volume
+        files = Ext4Volume(device, where=name) if signature.kind in _EXT else XfsVolume(device, where=name)
+        files.stat(files.root)
+    except (VmkitError, struct.error) as error:
+        return replace(found, problem=str(error))
+    return replace(found, files=files)
