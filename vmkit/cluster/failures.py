@@ -239,7 +239,7 @@ def error_from_transport(error: Exception, asked: Asked, server: str, *, sent: b
         return FateUnknown(f"{asked.subject}: the connection to {server} broke off: {_short(inner)}")
     if isinstance(error, http.NameResolutionError):
         return Unreachable(f"{server} cannot be reached: its name cannot be resolved", hint=_REACH_HINT)
-    if isinstance(error, http.ConnectTimeoutError):
+    if isinstance(error, http.ConnectTimeoutError) and not isinstance(error, http.NewConnectionError):
         return Unreachable(f"{server} cannot be reached: it does not answer", hint=_REACH_HINT)
     return Unreachable(f"{server} cannot be reached: {_short(inner)}", hint=_REACH_HINT)
 
