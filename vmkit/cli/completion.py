@@ -78,8 +78,7 @@ def _connect(ctx: click.Context) -> Vmkit:
 
 
 def _chosen(ctx: click.Context) -> dict[str, str | None]:
-    """The connection options of the line so far. A line that is being completed is parsed without callbacks' values
-    reaching the `App` when it is broken further on, so they are read from the parsed parameters."""
+    """The connection options of the line so far, else of the environment."""
     from vmkit.cli.app import App
 
     app = ctx.find_root().obj
@@ -87,9 +86,7 @@ def _chosen(ctx: click.Context) -> dict[str, str | None]:
         name: getattr(app.connection, name) if isinstance(app, App) else None
         for name in ("kubeconfig", "context", "namespace")
     }
-    for name in values:
-        values[name] = values[name] or os.environ.get(f"VMKIT_{name.upper()}") or None
-    return values
+    return {name: value or os.environ.get(f"VMKIT_{name.upper()}") or None for name, value in values.items()}
 
 
 def _items(names: Iterable[str], incomplete: str) -> list[CompletionItem]:

@@ -160,7 +160,7 @@ def _fail(app: App, error: VmkitError, arguments: Sequence[str], command: str) -
     app.console.error(error)
     format_asked = _output_of(arguments, command)
     if format_asked in ("json", "yaml"):
-        from vmkit.report.outcomes import render_failure
+        from vmkit.report.envelope import render_failure
 
         # A program reads stdout: it gets the same envelope whether a command failed before or while it ran.
         app.console.report_document(render_failure(command, error, format_asked))

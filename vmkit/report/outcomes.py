@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
-from vmkit.errors import VmkitError
-from vmkit.plan.model import ENVELOPE_VERSION, Change, ObjectRef, Outcome, Result, Status
+from vmkit.plan.model import Change, ObjectRef, Outcome, Result, Status
+from vmkit.report.envelope import render_document
 from vmkit.report.table import Column, render_csv, render_table
 
 if TYPE_CHECKING:
@@ -94,21 +94,6 @@ def render_result(result: Result, output: str) -> str:
     if output == "csv":
         return render_csv(_COLUMNS, result.outcomes)
     return render_document(result.to_dict(), output)
-
-
-def render_document(document: Any, output: str) -> str:
-    """A value as "json" or "yaml"."""
-    from vmkit.report.documents import render_json, render_yaml
-
-    return render_yaml(document) if output == "yaml" else render_json(document)
-
-
-def render_failure(command: str, error: VmkitError, output: str) -> str:
-    """The envelope of a command that failed before it had a result."""
-    document = Result(command=command).to_dict()
-    document |= {"status": "failed", "exitCode": int(error.exit_code), "error": error.to_dict()}
-    assert document["apiVersion"] == ENVELOPE_VERSION
-    return render_document(document, output)
 
 
 _RESOURCES: Final[Mapping[str, str]] = {

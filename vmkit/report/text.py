@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 # C0 and C1 control characters (C1 holds the one-byte CSI and OSC), and the characters that reorder or hide text:
-# bidirectional controls (the "Trojan Source" set), zero-width ones, line and paragraph separators, lone surrogates.
+# bidirectional controls (the "Trojan Source" set), zero-width ones, line and paragraph separators, surrogates.
 _UNSAFE: Final = re.compile(
     "[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ufff9-\ufffb\ud800-\udfff]"
 )
@@ -19,7 +19,7 @@ _SHORT: Final = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
 
 
 def escape_text(text: str) -> str:
-    """The text on one line, with everything a terminal would act upon written as an escape ("\\\\x1b", "\\\\n")."""
+    """The text on one line; what a terminal would act upon is written as an escape ("\\\\x1b", "\\\\n")."""
     return _UNSAFE.sub(_escape, text) if _UNSAFE.search(text) else text
 
 
