@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from vmkit.cli.console import Console
-from vmkit.errors import ExitCode, NotConfirmed
+from vmkit.errors import ExitCode, NotConfirmed, VmkitError
 
 if TYPE_CHECKING:
     from vmkit.api import Vmkit
@@ -69,29 +69,32 @@ class App:
         from vmkit.api import Vmkit
 
         chosen = self.connection
-        timeout = chosen.request_timeout
-        return Vmkit.connect(
+        vk = Vmkit.connect(
             kubeconfig=chosen.kubeconfig,
             context=chosen.context,
             namespace=chosen.namespace,
             connections=connections,
-            **({} if timeout is None else {"request_timeout_seconds": timeout.total_seconds()}),
+            request_timeout_seconds=chosen.request_timeout.total_seconds() if chosen.request_timeout else 30.0,
+            on_warning=self.console.warn,
         )
+        self.console.debug(f"cluster {vk.session.server}, namespace {vk.namespace}")
+        return vk
 
     # --- before a run ---
 
-    def confirmer(self, *, yes: bool, ask_above: int = ASK_ABOVE) -> Callable[[Plan], None]:
+    def confirmer(self, *, yes: bool, by_name: bool = False, always: bool = False) -> Callable[[Plan], None]:
         """What asks before a plan is carried out, for the ``confirm`` of the API.
 
         Args:
             yes: --yes was given: nothing is asked.
-            ask_above: plans of at most so many changes need no question; -1 always asks.
+            by_name: every object was named one by one, which is consent enough for what can be undone.
+            always: ask about a single object too, however it was named.
         """
 
         def confirm(plan: Plan) -> None:
             for notice in plan.notices:
                 self.console.warn(notice)
-            if yes or not plan.changes or len(plan) <= ask_above:
+            if yes or not plan.changes or (not always and (by_name or len(plan) <= ASK_ABOVE)):
                 return
             one = plan.changes[0].target.path if len(plan) == 1 else f"{len(plan)} objects"
             if not self.console.interactive:
@@ -153,3 +156,10 @@ class App:
         if len(result.outcomes) > 1:
             self.console.note(summarize(result))
         return result.exit_code
+
+    def say(self, errors: Iterable[VmkitError], notices: Iterable[str]) -> None:
+        """Writes what went wrong and what should be known beside the data, to stderr."""
+        for error in errors:
+            self.console.error(error)
+        for notice in notices:
+            self.console.warn(notice)

@@ -60,11 +60,16 @@ class Option(click.Option):
         return (own, shared) if self.everywhere and own != shared else (own,)
 
     def resolve_envvar_value(self, ctx: click.Context) -> str | None:
-        for name in self.env_names(ctx):
+        names = self.env_names(ctx)
+        for name in names:
             value = os.environ.get(name)
-            if value:
+            if value and not (name != names[0] and self._unfit(value)):
                 return value
         return None
+
+    def _unfit(self, value: str) -> bool:
+        # A variable for all commands may hold what one of them has no use for (VMKIT_OUTPUT=wide and describe).
+        return isinstance(self.type, click.Choice) and value not in self.type.choices
 
     def get_help_extra(self, ctx: click.Context) -> Any:
         extra = super().get_help_extra(ctx)
@@ -86,6 +91,7 @@ def option(*args: Any, **attributes: Any) -> Decorator[Any]:
 
 
 argument = click.argument
+click_choice = click.Choice
 
 
 class _Helped:
@@ -252,7 +258,7 @@ def _remember(ctx: click.Context, param: click.Parameter, value: Any) -> Any:
 def _general_options() -> list[click.Parameter]:
     shared: dict[str, Any] = {"heading": GENERAL, "expose_value": False, "callback": _remember, "everywhere": True}
     return [
-        Option(["-v", "--verbose"], count=True, help="Say more; twice for every request.", **shared),
+        Option(["-v", "--verbose"], count=True, help="Say more: which cluster, how long it took.", **shared),
         Option(["-q", "--quiet"], count=True, help="Say less: no notices; twice for no warnings.", **shared),
         Option(
             ["--color/--no-color"],
@@ -372,7 +378,7 @@ def waiting_options(function: F) -> F:
         type=DURATION,
         heading=WAITING,
         everywhere=True,
-        help='How long the whole run may wait, as "90s" or "15m".',
+        help='How long to wait for each VM, as "90s" or "15m"; by default as long as the verb may reasonably take.',
     )(function)
     decorated: F = option(
         "--wait/--no-wait", default=False, heading=WAITING, help="Wait until it is so, not only asked for."
@@ -414,6 +420,7 @@ __all__ = [
     "Group",
     "Option",
     "argument",
+    "click_choice",
     "command",
     "complete_namespaces",
     "complete_templates",

@@ -1,0 +1,307 @@
+"""`Vmkit`: everything the command line does, as Python calls that return what it prints.
+
+    from vmkit import Vmkit
+
+    with Vmkit.connect() as vk:
+        for vm in vk.get(selector="app=web"):
+            print(vm.ref, vm.power)
+        result = vk.stop("web-1", "web-2", wait=True)
+        print(result.counts)
+
+Every method is one command; the arguments are the command's options. A call is its own consent: nothing is asked
+unless ``confirm`` is given. What happened to each object is in the result, never raised; what prevents the whole
+run (no cluster, an unknown option, a limit) is raised as a `vmkit.errors.VmkitError`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Literal, Self, TypedDict, TypeVar, Unpack
+
+from vmkit.errors import UsageError
+from vmkit.vm.reference import VmRef, parse_vm_ref
+
+if TYPE_CHECKING:
+    from vmkit.cluster.session import Session
+    from vmkit.inventory.description import Descriptions
+    from vmkit.inventory.listing import Inventory
+    from vmkit.plan.model import Outcome, Plan, Result
+    from vmkit.power import Selection
+    from vmkit.units import Limit
+
+Options = TypeVar("Options")
+DryRun = Literal["client", "server"]
+
+
+class RunArguments(TypedDict, total=False):
+    """What every method that changes something takes.
+
+    selector: VMs whose labels match, in kubectl's syntax, instead of names.
+    namespace: the namespace of names without one, and of a selector; else the connection's.
+    all_namespaces: all VMs of all namespaces, or those of them that match the selector.
+    everything: all VMs of the namespace.
+    dry_run: "client": nothing is sent; "server": everything is sent to be checked, and nothing kept.
+    max_changes: refuse the run before its first change when it would change more: a number, or a `Limit`.
+    concurrency: how many objects are worked on at once.
+    wait: return when it is seen to be so, not when it was asked for.
+    timeout_seconds: how long to wait for each VM; None: as long as the verb may reasonably take.
+    despite_gitops: act although a GitOps controller would undo it.
+    confirm: called with the plan before the first change; raises to prevent it.
+    on_outcome: called with each outcome as it comes.
+    on_progress: called with a short text about what is being waited for.
+    """
+
+    selector: str
+    namespace: str | None
+    all_namespaces: bool
+    everything: bool
+    dry_run: DryRun | None
+    max_changes: int | Limit | None
+    concurrency: int
+    wait: bool
+    timeout_seconds: float | None
+    despite_gitops: bool
+    confirm: Callable[[Plan], None] | None
+    on_outcome: Callable[[Outcome], None] | None
+    on_progress: Callable[[str], None] | None
+
+
+class StopArguments(RunArguments, total=False):
+    """What stopping takes besides.
+
+    grace_seconds: how long the guest has to shut down; None leaves it to the VM.
+    force: end a guest that does not shut down in time; escalates a stop and overrides nothing else.
+    """
+
+    grace_seconds: int | None
+    force: bool
+
+
+class DeleteArguments(StopArguments, total=False):
+    """What deleting takes besides.
+
+    delete_disks: delete the VM's DataVolumes and claims with it; they are kept otherwise.
+    """
+
+    delete_disks: bool
+
+
+class Vmkit:
+    """A connection to one cluster, and what can be done there. Use it as a context manager."""
+
+    def __init__(self, session: Session) -> None:
+        self.session = session
+        """The connection itself, for everything vmkit has no call for."""
+
+    @classmethod
+    def connect(
+        cls,
+        *,
+        kubeconfig: str | Path | None = None,
+        context: str | None = None,
+        namespace: str | None = None,
+        connections: int = 16,
+        request_timeout_seconds: float = 30.0,
+        on_warning: Callable[[str], None] | None = None,
+    ) -> Self:
+        """Connects to a cluster, found as kubectl finds it.
+
+        Args:
+            kubeconfig: the file; else $KUBECONFIG, ~/.kube/config, the pod's own service account.
+            context: the context of the kubeconfig; else its current one.
+            namespace: the namespace of names without one; else the context's.
+            connections: how many requests may be under way at once.
+            request_timeout_seconds: how long the server may be silent during one request.
+            on_warning: told of each different warning the server sends along.
+
+        Raises:
+            ConfigError: there is no kubeconfig that can be used.
+        """
+        from vmkit.cluster.session import Session
+
+        return cls(
+            Session.connect(
+                kubeconfig=kubeconfig,
+                context=context,
+                namespace=namespace,
+                connections=connections,
+                request_timeout_seconds=request_timeout_seconds,
+                on_warning=on_warning,
+            )
+        )
+
+    def close(self) -> None:
+        """Closes the connections."""
+        self.session.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @property
+    def namespace(self) -> str:
+        """The namespace of names without one."""
+        return self.session.namespace
+
+    # --- looking ---
+
+    def get(
+        self,
+        *names: str | VmRef,
+        selector: str = "",
+        all_namespaces: bool = False,
+        namespace: str | None = None,
+        instances: bool = True,
+    ) -> Inventory:
+        """VMs: the named ones, those that match, or all of the namespace.
+
+        Args:
+            names: "name", "namespace/name" or references; a VM that is not there is among the result's errors.
+            selector: of labels, in kubectl's syntax.
+            all_namespaces: look in all of them.
+            namespace: look in this one; else the connection's.
+            instances: False leaves nodes and addresses out, for half the requests.
+
+        Raises:
+            InputError, ClusterError: nothing could be read.
+        """
+        from vmkit.inventory.listing import read_inventory
+
+        return read_inventory(
+            self.session,
+            names=self._refs(names, namespace),
+            namespace=None if all_namespaces else namespace or self.namespace,
+            label_selector=selector,
+            instances=instances,
+        )
+
+    def describe(
+        self,
+        *names: str | VmRef,
+        selector: str = "",
+        all_namespaces: bool = False,
+        namespace: str | None = None,
+    ) -> Descriptions:
+        """Everything about VMs: state, disks and their progress, events, owners. Arguments as for `get`."""
+        from vmkit.inventory.description import read_descriptions
+
+        return read_descriptions(
+            self.session,
+            names=self._refs(names, namespace),
+            namespace=None if all_namespaces else namespace or self.namespace,
+            label_selector=selector,
+        )
+
+    def namespaces(self) -> Iterator[str]:
+        """The names of the cluster's namespaces."""
+        from vmkit.cluster.resources import NAMESPACES
+
+        yield from (item["metadata"]["name"] for item in self.session.list(NAMESPACES))
+
+    def vm_names(self, *, namespace: str | None = None) -> Iterator[str]:
+        """The names of the namespace's VMs, and nothing else about them."""
+        from vmkit.cluster.resources import VIRTUAL_MACHINES
+
+        for item in self.session.list(VIRTUAL_MACHINES, namespace or self.namespace):
+            metadata = item.get("metadata")
+            if isinstance(metadata, dict) and isinstance(metadata.get("name"), str):
+                yield metadata["name"]
+
+    # --- power ---
+
+    def start(self, *names: str | VmRef, **arguments: Unpack[RunArguments]) -> Result:
+        """Starts VMs. One that runs is left as it is; a strategy that a stop replaced is brought back."""
+        return self._power("start", names, arguments)
+
+    def stop(self, *names: str | VmRef, **arguments: Unpack[StopArguments]) -> Result:
+        """Stops VMs. One that is stopped is left as it is; its own run strategy comes back with the next start."""
+        return self._power("stop", names, arguments)
+
+    def restart(self, *names: str | VmRef, **arguments: Unpack[StopArguments]) -> Result:
+        """Stops running VMs and starts them again."""
+        return self._power("restart", names, arguments)
+
+    def pause(self, *names: str | VmRef, **arguments: Unpack[RunArguments]) -> Result:
+        """Freezes running VMs in memory."""
+        return self._power("pause", names, arguments)
+
+    def unpause(self, *names: str | VmRef, **arguments: Unpack[RunArguments]) -> Result:
+        """Lets paused VMs run on."""
+        return self._power("unpause", names, arguments)
+
+    def live_migrate(self, *names: str | VmRef, **arguments: Unpack[RunArguments]) -> Result:
+        """Moves running VMs to other nodes without stopping them."""
+        return self._power("live-migrate", names, arguments)
+
+    def delete(self, *names: str | VmRef, **arguments: Unpack[DeleteArguments]) -> Result:
+        """Stops VMs, waits until their instances are gone, and deletes them; their disks stay unless told."""
+        from vmkit.power import DeleteOptions, run_delete
+
+        options: dict[str, Any] = dict(arguments)
+        callbacks = _take_callbacks(options)
+        selection = self._selection(names, options)
+        return run_delete(self.session, selection, _options(DeleteOptions, options), **callbacks)
+
+    def _power(self, verb: str, names: tuple[str | VmRef, ...], arguments: Any) -> Result:
+        from vmkit.power import PowerOptions, Verb, run_power
+
+        options: dict[str, Any] = dict(arguments)
+        callbacks = _take_callbacks(options)
+        selection = self._selection(names, options)
+        return run_power(self.session, Verb(verb), selection, _options(PowerOptions, options), **callbacks)
+
+    # --- what methods share ---
+
+    def _refs(self, names: tuple[str | VmRef, ...], namespace: str | None) -> tuple[VmRef, ...]:
+        default = namespace or self.namespace
+        return tuple(
+            name if isinstance(name, VmRef) else parse_vm_ref(name, default_namespace=default) for name in names
+        )
+
+    def _selection(self, names: tuple[str | VmRef, ...], options: dict[str, Any]) -> Selection:
+        """Takes what says which VMs out of the options."""
+        from vmkit.power import Selection
+
+        selector: str = options.pop("selector", "")
+        namespace: str | None = options.pop("namespace", None)
+        all_namespaces: bool = options.pop("all_namespaces", False)
+        everything: bool = options.pop("everything", False)
+        if names and (selector or all_namespaces or everything):
+            raise UsageError("give names or a selection, not both")
+        if not (names or selector or all_namespaces or everything):
+            # An empty list of names must never come to mean all of them.
+            raise UsageError(
+                "no VM is named", hint="give names, a selector, everything=True or all_namespaces=True"
+            )
+        return Selection(
+            names=self._refs(names, namespace),
+            label_selector=selector,
+            namespace=None if all_namespaces else namespace or self.namespace,
+            everything=everything or (all_namespaces and not selector),
+        )
+
+
+def _take_callbacks(options: dict[str, Any]) -> dict[str, Any]:
+    taken = {name: options.pop(name, None) for name in ("confirm", "on_outcome", "on_progress")}
+    return {name: callback for name, callback in taken.items() if callback is not None}
+
+
+def _options(kind: type[Options], options: dict[str, Any]) -> Options:
+    from vmkit.units import Limit
+
+    limit = options.get("max_changes")
+    if isinstance(limit, int):
+        options["max_changes"] = Limit(count=limit)
+    try:
+        return kind(**options)
+    except TypeError as error:
+        raise UsageError(f"an argument is not known: {error}") from error
+
+
+__all__ = ["DeleteArguments", "DryRun", "RunArguments", "StopArguments", "Vmkit"]
