@@ -16,7 +16,11 @@ def render_json(value: Any) -> str:
     import msgspec
 
     text = msgspec.json.format(msgspec.json.encode(value), indent=2).decode()
-    return _LEGAL_BUT_UNSAFE.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
+    return _LEGAL_BUT_UNSAFE.sub(_escape, text)
+
+
+def _escape(match: re.Match[str]) -> str:
+    return f"\\u{ord(match[0]):04x}"
 
 
 def render_yaml(value: Any) -> str:
@@ -28,7 +32,7 @@ def render_yaml_documents(values: Iterable[Any]) -> str:
     """Several YAML documents, "---" between them."""
     import yaml
 
-    return yaml.dump_all(
+    text: str = yaml.dump_all(
         [_plain(value) for value in values],
         Dumper=_dumper(),
         sort_keys=False,
@@ -36,6 +40,8 @@ def render_yaml_documents(values: Iterable[Any]) -> str:
         default_flow_style=False,
         width=10_000,
     )
+    # A text with such a character is always double-quoted (see represent_text), where the escape means the same.
+    return _LEGAL_BUT_UNSAFE.sub(_escape, text)
 
 
 def _dumper() -> type:
