@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from vmkit.errors import ClusterError, Conflict, NotFound
+from vmkit.errors import ClusterError, Conflict, Invalid, NotFound
 from vmkit.vm.markers import read_original_strategy
 from vmkit.vm.state import TROUBLE, PowerState, VmView
 from vmkit.vm.strategy import RunStrategy
@@ -135,7 +135,7 @@ def read_situation(view: VmView) -> Situation | None:
     if last == "Start":
         return Situation.COMING
     if view.power is PowerState.STOPPED:
-        if view.created:
+        if view.created and strategy is not RunStrategy.ALWAYS:
             return Situation.ENDED
         coming = strategy is not None and strategy.starts_by_itself
         if strategy is RunStrategy.RERUN_ON_FAILURE:
@@ -267,8 +267,11 @@ def _cannot(code: str, text: str, *, hint: str = "") -> Decision:
 def is_reached(verb: Verb, view: VmView) -> bool:
     """Whether the VM is, to be seen, where the verb wants it. For restart and live-migrate the VM cannot tell."""
     if verb is Verb.STOP:
-        by_itself = view.run_strategy is not None and view.run_strategy.starts_by_itself and not view.created
-        return view.power is PowerState.STOPPED and "Start" not in view.requests and not by_itself
+        return view.power is PowerState.STOPPED and read_situation(view) in {
+            Situation.ABSENT,
+            Situation.ENDED,
+            None,
+        }
     if verb is Verb.PAUSE:
         return view.power is PowerState.PAUSED
     if verb is Verb.UNPAUSE:
@@ -298,6 +301,7 @@ _REFUSALS: Final[tuple[tuple[Verb | None, str, Refusal], ...]] = (
     (Verb.START, "does not support manual start requests", Refusal.LOOK_AGAIN),
     (Verb.PAUSE, "already paused", Refusal.SO_ALREADY),
     (Verb.UNPAUSE, "is not paused", Refusal.SO_ALREADY),
+    (Verb.LIVE_MIGRATE, "in-flight migration", Refusal.SO_ALREADY),
     (None, "already underway", Refusal.WAIT),
     (None, "recovery required", Refusal.FINAL),
     (None, "snapshot", Refusal.FINAL),
@@ -313,6 +317,8 @@ def read_refusal(verb: Verb, error: ClusterError) -> Refusal:
     """
     if isinstance(error, NotFound):
         return Refusal.LOOK_AGAIN
-    if not isinstance(error, Conflict):
+    if not isinstance(error, Conflict | Invalid) or (
+        isinstance(error, Invalid) and "in-flight" not in error.message
+    ):
         return Refusal.FINAL
     return next(refusal for known, text, refusal in _REFUSALS if known in {None, verb} and text in error.message)
