@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from vmkit.provision.walk import as_list, as_mapping, vm_spec
 from vmkit.provision.yamlwrite import write_yaml
 
 INLINE_LIMIT_BYTES: Final = 2048
@@ -50,11 +51,9 @@ class CloudInitPart:
 
 def cloud_init_parts(vm: Mapping[str, Any]) -> Iterator[CloudInitPart]:
     """Every inline cloud-init text of a VirtualMachine, whatever else is wrong with it."""
-    spec = _mapping(_mapping(_mapping(vm.get("spec")).get("template")).get("spec"))
-    volumes = spec.get("volumes")
-    for index, volume in enumerate(volumes if isinstance(volumes, list) else []):
+    for index, volume in enumerate(as_list(vm_spec(vm).get("volumes"))):
         for kind in VOLUME_KINDS:
-            source = _mapping(volume).get(kind)
+            source = as_mapping(volume).get(kind)
             if not isinstance(source, dict):
                 continue
             path = f"spec.template.spec.volumes[{index}].{kind}"
@@ -63,10 +62,6 @@ def cloud_init_parts(vm: Mapping[str, Any]) -> Iterator[CloudInitPart]:
                     yield CloudInitPart(source, path, inline, reference, key, source[inline].encode())
                 elif isinstance(source.get(encoded), str):
                     yield CloudInitPart(source, path, encoded, reference, key, _decoded(source[encoded]))
-
-
-def _mapping(value: Any) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else {}
 
 
 def _decoded(text: str) -> bytes | None:

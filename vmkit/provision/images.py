@@ -27,7 +27,14 @@ from vmkit.plan.model import Reason
 _NAME: Final = r"[a-z0-9](?:[-a-z0-9.]{0,251}[a-z0-9])?"
 _REFERENCE: Final = re.compile(rf"(datasource|snapshot|pvc):(?:({_NAME})/)?({_NAME})")
 _URL: Final = re.compile(r"(docker|oci-archive|https?|s3|gs)://[^\s\x00-\x1f\x7f]+")
-_SOURCES: Final = {"docker": "registry", "oci-archive": "registry", "http": "http", "https": "http", "s3": "s3", "gs": "gcs"}
+_SOURCES: Final = {
+    "docker": "registry",
+    "oci-archive": "registry",
+    "http": "http",
+    "https": "http",
+    "s3": "s3",
+    "gs": "gcs",
+}
 
 
 @dataclass(frozen=True, slots=True)

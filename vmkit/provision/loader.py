@@ -27,8 +27,44 @@ _NAME: Final = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 _PARAMETER_NAME: Final = re.compile(r"[a-z][a-z0-9_]{0,62}")
 # Words of the body language: a parameter so called could not be used.
 _JINJA_WORDS: Final = frozenset(
-    "and or not in is if else elif for endfor endif set with endwith true false none True False None loop self "
-    "context caller varargs kwargs recursive block extends include import from macro call filter raw".split()
+    [
+        "and",
+        "or",
+        "not",
+        "in",
+        "is",
+        "if",
+        "else",
+        "elif",
+        "for",
+        "endfor",
+        "endif",
+        "set",
+        "with",
+        "endwith",
+        "true",
+        "false",
+        "none",
+        "True",
+        "False",
+        "None",
+        "loop",
+        "self",
+        "context",
+        "caller",
+        "varargs",
+        "kwargs",
+        "recursive",
+        "block",
+        "extends",
+        "include",
+        "import",
+        "from",
+        "macro",
+        "call",
+        "filter",
+        "raw",
+    ]
 )
 
 
@@ -134,7 +170,7 @@ def parse_template(text: str, *, where: str = "template") -> Template:
         labels=tuple(labels),
         parameters=_read_parameters(reader, value),
         bodies=_read_bodies(reader, value, text),
-        path=None,
+        where=where,
     )
 
 

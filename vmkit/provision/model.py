@@ -44,6 +44,7 @@ class Template:
         labels: words to find it by ("linux", "rook").
         parameters: the questions, in the file's order.
         bodies: what it renders, in the file's order.
+        where: the file for messages, or what the text was called.
         path: the file; None where it came from a text.
         origin: where it was found: "given", "project", "user" or "shipped".
     """
@@ -55,13 +56,9 @@ class Template:
     labels: tuple[str, ...]
     parameters: tuple[Parameter, ...]
     bodies: tuple[TemplateBody, ...]
-    path: Path | None
+    where: str
+    path: Path | None = None
     origin: str = "given"
-
-    @property
-    def where(self) -> str:
-        """The file, or the name where there is none."""
-        return str(self.path) if self.path is not None else self.name
 
     def parameter(self, name: str) -> Parameter | None:
         """The parameter of that name."""

@@ -15,7 +15,7 @@ import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from types import CodeType
-from typing import Any, Final
+from typing import Any, Final, cast
 from xml.sax.saxutils import escape
 
 import jinja2
@@ -291,7 +291,7 @@ class _Environment(SandboxedEnvironment):
             if isinstance(side, Undefined):
                 str(side)
         if operator == "+" and type(left) is type(right) and isinstance(left, str | list):
-            total: Any = left + right  # type: ignore[operator]
+            total: Any = left + right
             if len(total) > MAX_TEXT:
                 raise BodyFailure(f"a value of more than {MAX_TEXT} parts")
             return total
@@ -376,7 +376,9 @@ class Body:
         """
         found = RESERVED.search(source)
         if found is not None:
-            raise BodyMistake("a private-use character (U+E000 to U+E003)", source.count("\n", 0, found.start()) + 1)
+            raise BodyMistake(
+                "a private-use character (U+E000 to U+E003)", source.count("\n", 0, found.start()) + 1
+            )
         try:
             tree = _ENVIRONMENT.parse(source)
             self.names = _check(tree)
@@ -441,9 +443,7 @@ def _check(tree: nodes.Template) -> dict[str, int]:
             )  # fmt: skip
         if isinstance(node, nodes.For) and node.recursive:
             raise BodyMistake("templates have no recursive loops", node.lineno, "recursive")
-        if isinstance(node, nodes.Call) and not (
-            isinstance(node.node, nodes.Name) and node.node.name in CALLABLE
-        ):
+        if isinstance(node, nodes.Call) and not (isinstance(node.node, nodes.Name) and node.node.name in CALLABLE):
             raise BodyMistake(
                 "templates call nothing but mac() and range()", node.lineno,
                 hint="use a filter: {{ value | upper }}",
@@ -477,7 +477,7 @@ def _walk(node: nodes.Node) -> Iterable[nodes.Node]:
 def _bound(tree: nodes.Template) -> None:
     # Every loop and every ~ passes a filter that counts.
     for loop in list(tree.find_all(nodes.For)):
-        loop.iter = _filtered("bounded loop", loop.iter)
+        loop.iter = _filtered("bounded loop", cast(nodes.Expr, loop.iter))
     _bound_concats(tree)
 
 

@@ -35,7 +35,9 @@ CLOUD_CONFIG_TAG: Final = "!cloud-config"
 """A mapping so tagged becomes the text of a #cloud-config document."""
 
 # Label and annotation keys, config map keys, field names: what a printed key may look like.
-_KEY: Final = re.compile(r"(?:[a-z0-9](?:[-a-z0-9.]{0,251}[a-z0-9])?/)?[A-Za-z0-9](?:[-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?")
+_KEY: Final = re.compile(
+    r"(?:[a-z0-9](?:[-a-z0-9.]{0,251}[a-z0-9])?/)?[A-Za-z0-9](?:[-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?"
+)
 
 
 class _LeftOut:

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from vmkit.errors import InputError, UsageError
 from vmkit.plan.model import Reason
+from vmkit.provision.walk import as_list, as_mapping, as_text
 from vmkit.units import parse_bytes
 
 RBD_SUFFIX: Final = ".rbd.csi.ceph.com"
@@ -102,7 +103,7 @@ def decide_storage_class(
     """
     by_name = {name: item for item in classes if (name := _name(item))}
     found, reason = _choose(by_name, requested)
-    provisioner = _text(found.get("provisioner"))
+    provisioner = as_text(found.get("provisioner"))
     name = _name(found)
     profile = next((item for item in profiles if _name(item) == name), None)
     access_modes, volume_mode, warnings = _decide_modes(name, provisioner, profile)
@@ -116,7 +117,7 @@ def decide_storage_class(
         access_modes=access_modes,
         volume_mode=volume_mode,
         provisioner=provisioner,
-        parameters={key: _text(value) for key, value in _mapping(found.get("parameters")).items()},
+        parameters={key: as_text(value) for key, value in as_mapping(found.get("parameters")).items()},
         snapshot_class=snapshot_class,
         reason=reason,
         warnings=tuple(warnings),
@@ -140,7 +141,7 @@ def _choose(by_name: Mapping[str, Mapping[str, Any]], requested: str) -> tuple[M
             "DefaultVirtualizationClass", f"{virtual[0]} is the default class for virtualization"
         )
     default = _annotated(by_name, KUBERNETES_DEFAULT)
-    rbd = sorted(name for name, item in by_name.items() if _text(item.get("provisioner")).endswith(RBD_SUFFIX))
+    rbd = sorted(name for name, item in by_name.items() if as_text(item.get("provisioner")).endswith(RBD_SUFFIX))
     if rbd:
         name = next((name for name in default if name in rbd), rbd[0])
         others = [other for other in rbd if other != name]
@@ -163,7 +164,7 @@ def _annotated(by_name: Mapping[str, Mapping[str, Any]], annotation: str) -> lis
     return sorted(
         name
         for name, item in by_name.items()
-        if _text(_mapping(_mapping(item.get("metadata")).get("annotations")).get(annotation)) == "true"
+        if as_text(as_mapping(as_mapping(item.get("metadata")).get("annotations")).get(annotation)) == "true"
     )
 
 
@@ -172,11 +173,13 @@ def _decide_modes(
 ) -> tuple[tuple[str, ...], str, list[str]]:
     """What to write into claims: nothing where CDI's StorageProfile knows the class."""
     warnings: list[str] = []
-    sets = _list(_mapping((profile or {}).get("status")).get("claimPropertySets"))
-    if sets and _list(_mapping(sets[0]).get("accessModes")):
-        best = _mapping(sets[0])
-        if _READ_WRITE_MANY not in _list(best.get("accessModes")):
-            warnings.append(f"{name} gives {_list(best.get('accessModes'))[0]} volumes: such VMs cannot live-migrate")
+    sets = as_list(as_mapping((profile or {}).get("status")).get("claimPropertySets"))
+    if sets and as_list(as_mapping(sets[0]).get("accessModes")):
+        best = as_mapping(sets[0])
+        if _READ_WRITE_MANY not in as_list(best.get("accessModes")):
+            warnings.append(
+                f"{name} gives {as_list(best.get('accessModes'))[0]} volumes: such VMs cannot live-migrate"
+            )
         return (), "", warnings
     if provisioner.endswith(RBD_SUFFIX):
         # RBD shares block devices between nodes, and never a file system on one: that would corrupt it.
@@ -206,7 +209,7 @@ def requested_bytes(manifests: Sequence[Mapping[str, Any]], choice: StorageChoic
         class_name = claim.get("storageClassName")
         if class_name not in {None, "", choice.class_name}:
             continue
-        size = _mapping(_mapping(claim.get("resources")).get("requests")).get("storage")
+        size = as_mapping(as_mapping(claim.get("resources")).get("requests")).get("storage")
         if isinstance(size, str | int):
             try:
                 total += parse_bytes(size)
@@ -217,14 +220,14 @@ def requested_bytes(manifests: Sequence[Mapping[str, Any]], choice: StorageChoic
 
 def _claims(manifests: Sequence[Mapping[str, Any]]) -> Iterable[Mapping[str, Any]]:
     for manifest in manifests:
-        spec = _mapping(manifest.get("spec"))
+        spec = as_mapping(manifest.get("spec"))
         if manifest.get("kind") == "PersistentVolumeClaim":
             yield spec
         elif manifest.get("kind") == "DataVolume":
             yield from _volume_claims(spec)
         elif manifest.get("kind") == "VirtualMachine":
-            for item in _list(spec.get("dataVolumeTemplates")):
-                yield from _volume_claims(_mapping(_mapping(item).get("spec")))
+            for item in as_list(spec.get("dataVolumeTemplates")):
+                yield from _volume_claims(as_mapping(as_mapping(item).get("spec")))
 
 
 def _volume_claims(spec: Mapping[str, Any]) -> Iterable[Mapping[str, Any]]:
@@ -234,16 +237,4 @@ def _volume_claims(spec: Mapping[str, Any]) -> Iterable[Mapping[str, Any]]:
 
 
 def _name(item: Mapping[str, Any]) -> str:
-    return _text(_mapping(item.get("metadata")).get("name"))
-
-
-def _mapping(value: Any) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else {}
-
-
-def _list(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else []
-
-
-def _text(value: Any) -> str:
-    return value if isinstance(value, str) else ""
+    return as_text(as_mapping(item.get("metadata")).get("name"))

@@ -185,9 +185,7 @@ def check_container(node: Node, seen: set[int], depth: int, fail: Callable[[Node
         raise fail(node, f"unknown tag {node.tag!r}", "")
 
 
-def read_documents(
-    text: str, *, where: str, error: type[PositionedError] = ManifestError
-) -> list[Document]:
+def read_documents(text: str, *, where: str, error: type[PositionedError] = ManifestError) -> list[Document]:
     """Reads every document of a text.
 
     Raises:

@@ -17,9 +17,11 @@ _PLAIN: Final = re.compile(r"[A-Za-z_/][-A-Za-z0-9_./+@=]*(?:[ :][-A-Za-z0-9_./+
 _WORDS: Final = frozenset({"y", "n", "yes", "no", "on", "off", "true", "false", "null", "none", "inf", "nan"})
 # A literal block carries printable text without surprises: no other line breaks, no trailing blanks, no tabs at
 # line starts, a first line that does not begin with a blank.
-_BLOCK: Final = re.compile(r"(?![ \t\n])(?:[^\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff\ud800-\udfff])+\n")
+_BLOCK: Final = re.compile(
+    r"(?![ \t\n])(?:[^\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff\ud800-\udfff])+\n"
+)
 _TRAILING_BLANK: Final = re.compile(r"[ \t]\n|\n\t")
-_ESCAPES: Final = re.compile("[\x00-\x1f\"\\\\\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff\ud800-\udfff]")
+_ESCAPES: Final = re.compile('[\x00-\x1f"\\\\\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff\ud800-\udfff]')
 _NAMED: Final = {'"': '\\"', "\\": "\\\\", "\n": "\\n", "\t": "\\t", "\r": "\\r"}
 
 Scalar = Callable[[Any], str | None]
@@ -50,7 +52,9 @@ def _lines(value: Any, indent: str, scalar: Scalar) -> Iterator[str]:
     own = scalar(value)
     if own is None and value and isinstance(value, Mapping):
         for key, item in value.items():
-            yield from _entry(f"{indent}{write_key(key)}:", item, indent + "  ", scalar, in_list=False)
+            yield from _entry(
+                f"{indent}{scalar(key) or write_key(key)}:", item, indent + "  ", scalar, in_list=False
+            )
     elif own is None and value and isinstance(value, list | tuple):
         for item in value:
             yield from _entry(f"{indent}-", item, indent + "  ", scalar, in_list=True)
