@@ -1,4 +1,5 @@
-"""The practice cluster's machines: one for the control plane, workers of two sizes, and an edge node if one is asked for.
+"""The practice cluster's machines: one for the control plane, workers of two sizes, and an edge node if one is
+asked for.
 
 Labels are those that the kubelet, KubeVirt's virt-handler and node-labeller, and KubeEdge set.
 """
@@ -35,7 +36,8 @@ class NodeShape:
 def plan_nodes(
     *, workers: int = 4, edge: bool = False, cores: int = 64, memory_bytes: int = 512 * _GI
 ) -> list[NodeShape]:
-    """The machines of a cluster: a control plane, ``workers`` workers spread over three zones, an edge node if wanted."""
+    """The machines of a cluster: a control plane, ``workers`` workers spread over three zones, an edge node if
+    wanted."""
     shapes = [NodeShape("control-1", 8, 32 * _GI, "zone-a", role="control-plane", pods=110)]
     shapes += [
         NodeShape(f"worker-{index + 1}", cores, memory_bytes, f"zone-{'abc'[index % 3]}")

@@ -1,7 +1,9 @@
-"""What CDI knows about storage provisioners: the access and volume modes it offers, how it clones, how it keeps golden images.
+"""What CDI knows about storage provisioners: the access and volume modes it offers, how it clones, how it keeps
+golden images.
 
 Source: CDI pkg/storagecapabilities/storagecapabilities.go. A provisioner that is not listed is unknown to CDI: its
-StorageProfile stays empty until somebody fills in ``spec.claimPropertySets``. The keys are literal, so a Rook operator
+StorageProfile stays empty until somebody fills in ``spec.claimPropertySets``. The keys are literal, so a Rook
+operator
 that runs in a namespace other than ``rook-ceph`` (provisioner ``<namespace>.rbd.csi.ceph.com``) is unknown too.
 """
 
@@ -111,7 +113,8 @@ SOURCE_FORMATS: Mapping[str, SourceFormat] = {
 
 
 def provisioner_key(storage_class: Mapping[str, Any]) -> str:
-    """The key of these tables for a StorageClass: its provisioner, refined by its parameters where the driver's modes hang on them."""
+    """The key of these tables for a StorageClass: its provisioner, refined by its parameters where the driver's
+    modes hang on them."""
     provisioner = str(storage_class.get("provisioner", ""))
     if provisioner == "driver.longhorn.io":
         parameters = storage_class.get("parameters") or {}

@@ -78,7 +78,8 @@ def _fill_modes(claim: dict[str, Any], class_name: str, profile_status: Mapping[
     elif not modes:
         if not sets:
             raise ClaimNotValidError(
-                f"DataVolume.storage spec is missing accessMode and cannot get access mode from StorageProfile {class_name}"
+                "DataVolume.storage spec is missing accessMode"
+                f" and cannot get access mode from StorageProfile {class_name}"
             )
         fitting = next((item for item in sets if item["volumeMode"] == volume_mode), sets[0])
         claim["accessModes"] = list(fitting["accessModes"])

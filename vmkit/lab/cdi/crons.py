@@ -1,6 +1,7 @@
 """DataImportCrons: golden images imported on a schedule, kept as snapshots where the storage clones those better.
 
-Source: CDI pkg/controller/dataimportcron-controller.go. A registry is polled at each scheduled time; the practice cluster's
+Source: CDI pkg/controller/dataimportcron-controller.go. A registry is polled at each scheduled time; the
+practice cluster's
 registry has a new image every week, the first poll always finds one.
 """
 
@@ -148,13 +149,14 @@ class ImportCronController(Controller):
             return
         wanted = int(cron["spec"].get("importsToKeep", _KEEP))
         rtype = self._snapshots if self._format(cron) == "snapshot" else self._volumes
-        imports = [each for each in self.store.list(rtype, key.namespace, labels={CRON_LABEL: key.name})]
+        imports = list(self.store.list(rtype, key.namespace, labels={CRON_LABEL: key.name}))
         imports.sort(key=lambda each: (each["metadata"]["name"] == keep, each["metadata"]["creationTimestamp"]))
         for each in imports[: max(0, len(imports) - wanted)]:
             self.store.delete(rtype, key.namespace, each["metadata"]["name"])
 
     def _forget(self, key: ObjectKey) -> None:
-        """What a deleted cron leaves: nothing, or everything under retention policy None (its imports are its own then)."""
+        """What a deleted cron leaves: nothing, or everything under retention policy None (its imports are its
+        own then)."""
         for rtype in (self._volumes, self._snapshots, self._sources):
             for each in self.store.list(rtype, key.namespace, labels={CRON_LABEL: key.name}):
                 if (each["metadata"].get("annotations") or {}).get("lab.vmkit.io/retention") != "All":

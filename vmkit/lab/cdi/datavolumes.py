@@ -1,7 +1,9 @@
 """The DataVolume controller: makes the claim, lets the content arrive on the lab's clock, and reports.
 
-Source: CDI pkg/controller/datavolume. As CDI does where a CSI driver provides the class, the claim names a populator's
-source and stays Pending until its content is complete; where none does (local-path), it is bound first and filled then.
+Source: CDI pkg/controller/datavolume. As CDI does where a CSI driver provides the class, the claim names a
+populator's
+source and stays Pending until its content is complete; where none does (local-path), it is bound first and
+filled then.
 """
 
 from __future__ import annotations
@@ -53,7 +55,8 @@ _ANYWHERE = ObjectKey("", "")
 
 @dataclass(frozen=True)
 class Source:
-    """Where a DataVolume's content comes from: ``kind`` is "import", "blank", "upload", "pvc", "snapshot" or "external"."""
+    """Where a DataVolume's content comes from: ``kind`` is "import", "blank", "upload", "pvc", "snapshot" or
+    "external"."""
 
     kind: str
     namespace: str = ""
@@ -294,7 +297,8 @@ class DataVolumeController(Controller):
             )
 
     def _find_class(self, spec: Object) -> Object | str | None:
-        """The class it names or the default one; the name of one that does not exist; None if there is none at all."""
+        """The class it names or the default one; the name of one that does not exist; None if there is none at
+        all."""
         name = (spec.get("storage") or spec.get("pvc") or {}).get("storageClassName")
         if name:
             return self.store.find(self._classes, "", name) or str(name)
@@ -394,11 +398,10 @@ class DataVolumeController(Controller):
         if source.kind not in ("pvc", "snapshot"):
             plan = plan_import(volume["spec"], annotations, size)
             return judge_import(view_transfer(plan, elapsed), key.name)
-        return self._judge_clone(key, claim, source, annotations, size, elapsed)
+        return self._judge_clone(key, claim, source, size=size, elapsed=elapsed)
 
-    def _judge_clone(
-        self, key: ObjectKey, claim: Object, source: Source, annotations: dict[str, str], size: int, elapsed: float
-    ) -> Verdict:
+    def _judge_clone(self, key: ObjectKey, claim: Object, source: Source, *, size: int, elapsed: float) -> Verdict:
+        annotations = claim["metadata"].get("annotations") or {}
         names = CloneNames(source.kind, source.namespace, source.name, key.namespace, key.name)
         strategy = annotations.get(CLONE_TYPE, "copy")
         if strategy == "copy":

@@ -1,4 +1,5 @@
-"""What a DataVolume's status says: phase, progress and conditions, as pure functions of its claim and its transfer.
+"""What a DataVolume's status says: phase, progress and conditions, as pure functions of its claim and its
+transfer.
 
 Source: CDI pkg/controller/datavolume/{controller-base,conditions,import-controller,clone-controller-base}.go.
 """

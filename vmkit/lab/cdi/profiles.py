@@ -1,6 +1,7 @@
 """StorageProfiles as CDI computes them from a StorageClass.
 
-Source: CDI pkg/controller/storageprofile-controller.go. What a person writes into a profile's ``spec`` wins over what CDI
+Source: CDI pkg/controller/storageprofile-controller.go. What a person writes into a profile's ``spec`` wins over
+what CDI
 knows about the provisioner (`vmkit.lab.cdi.capabilities`).
 """
 
@@ -26,7 +27,8 @@ def choose_snapshot_class(
 ) -> str:
     """The VolumeSnapshotClass that serves a provisioner, or "" if none does.
 
-    One named ``wanted`` (from the profile's spec) is taken only if its driver fits; else the default class of the driver,
+    One named ``wanted`` (from the profile's spec) is taken only if its driver fits; else the default class of
+    the driver,
     else the first by name.
     """
     fitting = sorted(

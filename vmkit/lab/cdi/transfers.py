@@ -1,6 +1,7 @@
 """A transfer into a claim as a pure function of the time since its pod was scheduled.
 
-An import copies an image; how long it takes follows from the disk's size. It may fail on demand, as real imports do: the
+An import copies an image; how long it takes follows from the disk's size. It may fail on demand, as real imports
+do: the
 importer pod ends, is restarted with a growing pause, and the count of restarts shows in the DataVolume's status.
 """
 
@@ -14,13 +15,15 @@ from typing import Any, Literal
 Stage = Literal["scheduled", "running", "waiting", "succeeded", "failed"]
 
 POD_START_SECONDS = 4.0
-"""From the claim to a running importer pod: scheduling, attaching the volume, an image that is on the node already."""
+"""From the claim to a running importer pod: scheduling, attaching the volume, an image that is on the node
+already."""
 
 BYTES_PER_SECOND = 100 * 1024**2
 _IMAGE_BYTES = 2 * 1024**3
 _STEPS = 20
 _MIN_STEP_SECONDS = 2.0
-"""CDI reads an importer's progress every two seconds (reconcileProgressUpdate); long transfers are shown in twenty steps."""
+"""CDI reads an importer's progress every two seconds (reconcileProgressUpdate); long transfers are shown in
+twenty steps."""
 
 _FIRST_BACKOFF_SECONDS = 10.0
 _MAX_BACKOFF_SECONDS = 300.0
@@ -30,7 +33,8 @@ SECONDS_ANNOTATION = "lab.vmkit.io/transfer-seconds"
 """On a DataVolume: how long its transfer takes, in seconds, whatever its size."""
 
 FAILURES_ANNOTATION = "lab.vmkit.io/transfer-failures"
-"""On a DataVolume: how often its transfer fails before it succeeds; "always" for ever, "give-up" until phase Failed."""
+"""On a DataVolume: how often its transfer fails before it succeeds; "always" for ever, "give-up" until phase
+Failed."""
 
 ALWAYS = -1
 _GIVE_UP_AFTER = 3
@@ -79,7 +83,8 @@ class TransferView:
 def plan_import(spec: Mapping[str, Any], annotations: Mapping[str, str], claim_bytes: int) -> TransferPlan:
     """The plan of an import, from a DataVolume's source and its annotations.
 
-    ``lab-fail`` in a source's address makes it fail until it gives up, ``lab-fail-N`` makes N attempts fail; a ``404`` or
+    ``lab-fail`` in a source's address makes it fail until it gives up, ``lab-fail-N`` makes N attempts fail; a
+    ``404`` or
     ``403`` as part of a path fails for ever as the web server of that name would.
     """
     source = spec.get("source") or {}

@@ -65,7 +65,8 @@ def read_token(token: str) -> tuple[str, str, str] | None:
 
 
 def finish_upload(context: Context, token: str) -> tuple[int, str]:
-    """What the upload proxy answers once all bytes have come, and their effect on the DataVolume: (HTTP status, text)."""
+    """What the upload proxy answers once all bytes have come, and their effect on the DataVolume: (HTTP status,
+    text)."""
     subject = read_token(token)
     if subject is None:
         return 401, ""

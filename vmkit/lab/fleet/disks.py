@@ -7,7 +7,7 @@ from typing import Any
 
 from vmkit.lab.clock import format_time
 from vmkit.lab.fleet.objects import claim_name, make_uid, vm_uid
-from vmkit.lab.fleet.plan import Disk, VmPlan
+from vmkit.lab.fleet.plan import GI, Disk, VmPlan
 from vmkit.lab.rook.ceph import allocated_bytes
 from vmkit.lab.rook.provisioning import bind, build_volume
 from vmkit.units import format_bytes
@@ -57,8 +57,14 @@ def describe_claim(plan: VmPlan, disk: Disk) -> Object:
 
 def build_disk(plan: VmPlan, disk: Disk, storage_class: Object, *, seed: int) -> tuple[Object, Object, Object]:
     """A finished disk: its DataVolume, its bound claim, its volume."""
-    volume_object = build_data_volume(plan, disk, seed=seed)
-    name, created = claim_name(plan, disk.name), format_time(plan.created)
+    return _finish_disk(build_data_volume(plan, disk, seed=seed), disk, storage_class, seed=seed)
+
+
+def _finish_disk(
+    data_volume: Object, disk: Disk, storage_class: Object, *, seed: int
+) -> tuple[Object, Object, Object]:
+    metadata = data_volume["metadata"]
+    name, namespace, created = metadata["name"], metadata["namespace"], metadata["creationTimestamp"]
     annotations = {
         "cdi.kubevirt.io/storage.contentType": "kubevirt",
         "cdi.kubevirt.io/storage.pod.phase": "Succeeded",
@@ -66,27 +72,26 @@ def build_disk(plan: VmPlan, disk: Disk, storage_class: Object, *, seed: int) ->
     }
     if disk.source == "clone":
         annotations |= {"cdi.kubevirt.io/cloneType": "csi-clone", "cdi.kubevirt.io/clonePhase": "Succeeded"}
+    owner = {
+        "apiVersion": "cdi.kubevirt.io/v1beta1",
+        "blockOwnerDeletion": True,
+        "controller": True,
+        "kind": "DataVolume",
+        "name": name,
+        "uid": metadata["uid"],
+    }
     claim: Object = {
         "apiVersion": "v1",
         "kind": "PersistentVolumeClaim",
         "metadata": {
             "name": name,
-            "namespace": plan.namespace,
-            "uid": make_uid(seed, "pvc", plan.namespace, name),
+            "namespace": namespace,
+            "uid": make_uid(seed, "pvc", namespace, name),
             "creationTimestamp": created,
             "labels": dict(_LABELS),
             "annotations": annotations,
             "finalizers": ["kubernetes.io/pvc-protection"],
-            "ownerReferences": [
-                {
-                    "apiVersion": "cdi.kubevirt.io/v1beta1",
-                    "blockOwnerDeletion": True,
-                    "controller": True,
-                    "kind": "DataVolume",
-                    "name": name,
-                    "uid": volume_object["metadata"]["uid"],
-                }
-            ],
+            "ownerReferences": [owner],
         },
         "spec": {
             "accessModes": ["ReadWriteMany"],
@@ -95,12 +100,16 @@ def build_disk(plan: VmPlan, disk: Disk, storage_class: Object, *, seed: int) ->
             "volumeMode": "Block",
         },
     }
-    held = allocated_bytes(disk.size_bytes, _origin(disk))
-    volume = build_volume(claim, storage_class, allocated=held)
-    volume["metadata"] |= {"uid": make_uid(seed, "pv", plan.namespace, name), "creationTimestamp": created}
+    volume = build_volume(claim, storage_class, allocated=held_bytes(disk))
+    volume["metadata"] |= {"uid": make_uid(seed, "pv", namespace, name), "creationTimestamp": created}
     bind(claim, volume, str(storage_class["provisioner"]))
-    volume_object["status"] = _finished_status(name, created)
-    return volume_object, claim, volume
+    data_volume["status"] = _finished_status(name, created)
+    return data_volume, claim, volume
+
+
+def held_bytes(disk: Disk) -> int:
+    """What a grown disk really holds: a clone has diverged from its image, a data disk has data on it."""
+    return allocated_bytes(disk.size_bytes, "clone" if disk.source == "clone" else "import")
 
 
 def build_data_volume(plan: VmPlan, disk: Disk, *, seed: int) -> Object:
@@ -132,48 +141,66 @@ def build_data_volume(plan: VmPlan, disk: Disk, *, seed: int) -> Object:
     }
 
 
-def _origin(disk: Disk) -> str:
-    # A grown disk holds more than a fresh one: a clone has diverged from its image, a data disk has data on it.
-    return "clone" if disk.source == "clone" else "import"
-
-
 def _finished_status(name: str, at: str) -> Object:
+    times = {"lastTransitionTime": at, "lastHeartbeatTime": at}
+    bound = {"type": "Bound", "status": "True", "reason": "Bound", "message": f"PVC {name} Bound"}
+    running = {"type": "Running", "status": "False", "reason": "Completed", "message": "Import Complete"}
     return {
         "claimName": name,
-        "conditions": [
-            {"type": "Bound", "status": "True", "reason": "Bound", "message": f"PVC {name} Bound", "lastTransitionTime": at, "lastHeartbeatTime": at},
-            {"type": "Ready", "status": "True", "lastTransitionTime": at, "lastHeartbeatTime": at},
-            {"type": "Running", "status": "False", "reason": "Completed", "message": "Import Complete", "lastTransitionTime": at, "lastHeartbeatTime": at},
-        ],
+        "conditions": [bound | times, {"type": "Ready", "status": "True"} | times, running | times],
         "phase": "Succeeded",
         "progress": "100.0%",
-    }  # fmt: skip
+    }
 
 
-def build_golden_images(at: datetime) -> list[Object]:
-    """The claims' origin: a DataSource for each image, over a claim of its own that blank storage stands in for."""
+GOLDEN = ("debian-13", "ubuntu-24-04", "fedora-43", "centos-stream-10", "windows-2025")
+"""The images that a fleet's clones come from."""
+
+
+def build_golden_images(storage_class: Object, at: datetime, *, seed: int) -> list[Object]:
+    """The namespace of the golden images, and of each its finished disk and the DataSource that stands for it."""
     created = format_time(at)
-    images = ("debian-13", "ubuntu-24-04", "fedora-43", "centos-stream-10", "windows-2025")
-    built: list[Object] = [{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": IMAGES}}]
-    for image in images:
-        size = "60Gi" if image.startswith("windows") else "10Gi"
-        built.append(
-            {
-                "apiVersion": "cdi.kubevirt.io/v1beta1",
-                "kind": "DataVolume",
-                "metadata": {"name": image, "namespace": IMAGES, "creationTimestamp": created},
-                "spec": {
-                    "source": {"registry": {"url": f"docker://quay.io/containerdisks/{image}"}},
-                    "storage": {"resources": {"requests": {"storage": size}}, "storageClassName": CLASS},
-                },
-            }
+    built: list[Object] = [
+        {
+            "apiVersion": "v1",
+            "kind": "Namespace",
+            "metadata": {
+                "name": IMAGES,
+                "creationTimestamp": created,
+                "labels": {"kubernetes.io/metadata.name": IMAGES},
+            },
+            "spec": {"finalizers": ["kubernetes"]},
+            "status": {"phase": "Active"},
+        }
+    ]
+    for image in GOLDEN:
+        disk = Disk("", 60 * GI if image.startswith("windows") else 10 * GI, "import", image)
+        volume, claim, persistent = _finish_disk(
+            _build_image_volume(image, disk, created, seed), disk, storage_class, seed=seed
         )
-        built.append(
-            {
-                "apiVersion": "cdi.kubevirt.io/v1beta1",
-                "kind": "DataSource",
-                "metadata": {"name": image, "namespace": IMAGES, "creationTimestamp": created},
-                "spec": {"source": {"pvc": {"name": image, "namespace": IMAGES}}},
-            }
-        )
+        source: Object = {
+            "apiVersion": "cdi.kubevirt.io/v1beta1",
+            "kind": "DataSource",
+            "metadata": {"name": image, "namespace": IMAGES, "creationTimestamp": created},
+            "spec": {"source": {"pvc": {"name": image, "namespace": IMAGES}}},
+        }
+        built += [persistent, claim, volume, source]
     return built
+
+
+def _build_image_volume(image: str, disk: Disk, created: str, seed: int) -> Object:
+    spec = build_data_volume_spec(disk)
+    spec["source"] = {"registry": {"url": f"docker://quay.io/containerdisks/{image}"}}
+    return {
+        "apiVersion": "cdi.kubevirt.io/v1beta1",
+        "kind": "DataVolume",
+        "metadata": {
+            "name": image,
+            "namespace": IMAGES,
+            "uid": make_uid(seed, "dv", IMAGES, image),
+            "creationTimestamp": created,
+            "generation": 1,
+            "annotations": {"cdi.kubevirt.io/storage.usePopulator": "true"},
+        },
+        "spec": spec,
+    }

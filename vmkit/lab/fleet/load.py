@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from vmkit.lab.clock import format_time
-from vmkit.lab.fleet.disks import CLASS, build_data_volume, build_disk, build_golden_images
+from vmkit.lab.fleet.disks import CLASS, build_data_volume, build_disk, build_golden_images, held_bytes
 from vmkit.lab.fleet.objects import (
     build_instance,
     build_pod,
@@ -19,7 +19,6 @@ from vmkit.lab.fleet.objects import (
 )
 from vmkit.lab.fleet.plan import VmPlan, plan_fleet
 from vmkit.lab.nodes import build_node, plan_nodes_for
-from vmkit.lab.rook.ceph import allocated_bytes
 from vmkit.lab.rook.classes import NAMESPACE
 from vmkit.lab.rook.clusters import CAPACITY_ANNOTATION, REPLICAS
 from vmkit.lab.rook.csi import CLASSES, CLUSTERS
@@ -46,10 +45,9 @@ def load_fleet(context: Context, count: int, *, seed: int) -> list[VmPlan]:
     _size_ceph(context, plans)
     for namespace, team, environment in sorted({(plan.namespace, plan.team, plan.environment) for plan in plans}):
         _put(context, _build_namespace(namespace, team, environment, at))
-    for obj in build_golden_images(at - timedelta(days=60)):
-        if context.registry.find_kind(obj["apiVersion"], obj["kind"]) is not None:
-            _put(context, obj)
     storage_class = context.store.get(context.registry.get(*CLASSES), "", CLASS)
+    for obj in build_golden_images(storage_class, at - timedelta(days=60), seed=seed):
+        _put(context, obj)
     places = _place(context, plans)
     for plan in plans:
         for obj in build_objects(plan, storage_class, places.get(plan.index), seed=seed, at=at):
@@ -121,12 +119,7 @@ def _size_ceph(context: Context, plans: list[VmPlan]) -> None:
     cluster = next(context.store.list(rtype, NAMESPACE), None)
     if cluster is None:
         return
-    held = sum(
-        allocated_bytes(disk.size_bytes, disk.source)
-        for plan in plans
-        for disk in plan.disks
-        if disk.source != "container"
-    )
+    held = sum(held_bytes(disk) for plan in plans for disk in plan.disks if disk.source != "container")
     capacity = max(_MINIMUM_CAPACITY, int(held * REPLICAS / _FULLNESS))
     cluster["metadata"].setdefault("annotations", {})[CAPACITY_ANNOTATION] = format_bytes(capacity)
     context.store.update(rtype, cluster)
@@ -137,7 +130,9 @@ def _place(context: Context, plans: list[VmPlan]) -> dict[int, tuple[str, str]]:
     nodes = context.registry.get("", "nodes")
     free: list[tuple[int, int, str, str]] = []
     for number, node in enumerate(context.store.list(nodes)):
-        if not node["spec"].get("taints") and "node-role.kubernetes.io/edge" not in node["metadata"].get("labels", {}):
+        if not node["spec"].get("taints") and "node-role.kubernetes.io/edge" not in node["metadata"].get(
+            "labels", {}
+        ):
             free.append((0, number, node["metadata"]["name"], node["spec"].get("podCIDR", "10.64.0.0/24")))
     heapq.heapify(free)
     hosts = {entry[2]: 3 for entry in free}

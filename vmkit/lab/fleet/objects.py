@@ -1,6 +1,7 @@
 """The API objects of a fleet's VMs, written down as a control plane would have left them.
 
-The shapes are those of a KubeVirt control plane at rest: a VM with its status, the instance with its phases, the launcher
+The shapes are those of a KubeVirt control plane at rest: a VM with its status, the instance with its phases, the
+launcher
 pod that holds it. What a controller would change at once is a fault here.
 """
 
@@ -18,18 +19,31 @@ from vmkit.units import format_bytes
 Object = dict[str, Any]
 
 _OVERHEAD_BASE = 240 * 1024**2
+
+
+def _system(id_: str, name: str, pretty: str, version: str, kernel: str) -> Object:
+    return {
+        "id": id_,
+        "kernelRelease": kernel,
+        "machine": "x86_64",
+        "name": name,
+        "prettyName": pretty,
+        "version": version,
+        "versionId": version,
+    }
+
+
 _SYSTEMS: dict[str, Object] = {
-    "debian": {"id": "debian", "name": "Debian GNU/Linux", "prettyName": "Debian GNU/Linux 13 (trixie)", "version": "13",
-               "versionId": "13", "kernelRelease": "6.12.43+deb13-cloud-amd64", "machine": "x86_64"},
-    "ubuntu": {"id": "ubuntu", "name": "Ubuntu", "prettyName": "Ubuntu 24.04.3 LTS", "version": "24.04.3 LTS (Noble Numbat)",
-               "versionId": "24.04", "kernelRelease": "6.8.0-84-generic", "machine": "x86_64"},
-    "fedora": {"id": "fedora", "name": "Fedora Linux", "prettyName": "Fedora Linux 43 (Cloud Edition)", "version": "43 (Cloud Edition)",
-               "versionId": "43", "kernelRelease": "6.17.1-300.fc43.x86_64", "machine": "x86_64"},
-    "centos-stream": {"id": "centos", "name": "CentOS Stream", "prettyName": "CentOS Stream 10 (Coughlan)", "version": "10 (Coughlan)",
-                      "versionId": "10", "kernelRelease": "6.12.0-130.el10.x86_64", "machine": "x86_64"},
-    "windows": {"id": "mswindows", "name": "Microsoft Windows", "prettyName": "Windows Server 2025 Datacenter", "version": "2025",
-                "versionId": "2025", "kernelRelease": "26100", "machine": "x86_64"},
-}  # fmt: skip
+    "debian": _system(
+        "debian", "Debian GNU/Linux", "Debian GNU/Linux 13 (trixie)", "13", "6.12.43+deb13-cloud-amd64"
+    ),
+    "ubuntu": _system("ubuntu", "Ubuntu", "Ubuntu 24.04.3 LTS", "24.04", "6.8.0-84-generic"),
+    "fedora": _system("fedora", "Fedora Linux", "Fedora Linux 43 (Cloud Edition)", "43", "6.17.1-300.fc43.x86_64"),
+    "centos-stream": _system(
+        "centos", "CentOS Stream", "CentOS Stream 10 (Coughlan)", "10", "6.12.0-130.el10.x86_64"
+    ),
+    "windows": _system("mswindows", "Microsoft Windows", "Windows Server 2025 Datacenter", "2025", "26100"),
+}
 
 
 def make_uid(seed: int, *parts: object) -> str:
@@ -72,7 +86,8 @@ def mac_address(seed: int, plan: VmPlan) -> str:
 
 
 def overhead_bytes(plan: VmPlan) -> int:
-    """What the launcher needs beside the guest's memory: a base, a share of the guest's page tables, and each CPU's stack."""
+    """What the launcher needs beside the guest's memory: a base, a share of the guest's page tables, and each
+    CPU's stack."""
     return _OVERHEAD_BASE + plan.memory_bytes // 512 + 8 * 1024**2 * plan.cores
 
 
@@ -283,7 +298,7 @@ def _snapshot_statuses(plan: VmPlan) -> list[Object]:
 def _missing_instance(plan: VmPlan, at: datetime) -> Object:
     return {
         "lastProbeTime": format_time(at),
-        "lastTransitionTime": format_time(max(plan.created, at - timedelta(days=20))),
+        "lastTransitionTime": format_time(plan.stopped or plan.created),
         "message": "VMI does not exist",
         "reason": "VMINotExists",
         "status": "False",

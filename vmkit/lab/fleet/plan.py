@@ -1,7 +1,9 @@
 """Which VMs a fleet has. Pure: the same seed, size and instant give the same fleet.
 
-The shares follow what operators report of grown installations: most VMs are small Linux servers that always run, a fifth
-is stopped, some are owned by Argo CD or a pool, a few have been broken for long, and a handful of objects is so old that
+The shares follow what operators report of grown installations: most VMs are small Linux servers that always run,
+a fifth
+is stopped, some are owned by Argo CD or a pool, a few have been broken for long, and a handful of objects is so
+old that
 fields are missing from them.
 """
 
@@ -22,7 +24,8 @@ State = Literal[
 
 @dataclass(frozen=True)
 class Disk:
-    """A disk of a VM: ``source`` tells how it came to be (clone of a golden image, import, blank, or in the image itself)."""
+    """A disk of a VM: ``source`` tells how it came to be (clone of a golden image, import, blank, or in the
+    image itself)."""
 
     name: str
     size_bytes: int
@@ -43,6 +46,7 @@ class VmPlan:
         run_strategy: the spec's, "running:true" or "running:false" for the old field.
         created: when it was made.
         started: when it was last started; None if it is not running.
+        stopped: when it was last stopped; None if it runs, or never ran.
         application: the Argo CD Application that owns it, or "".
         pool: the VirtualMachinePool that owns it, or "".
         load: the name of its load shape.
@@ -68,6 +72,7 @@ class VmPlan:
     state: State
     created: datetime
     started: datetime | None
+    stopped: datetime | None = None
     application: str = ""
     pool: str = ""
     load: str = ""
@@ -106,7 +111,8 @@ _ROLES: Sequence[_Role] = (
     ),
     _Role(
         "dev", 16, (*_LINUX, "windows"), ((2, 8, "u1.large"), (4, 16, "u1.xlarge")), (40, 60), (),
-        ("RerunOnFailure", "Manual", "Manual", "Halted", "Always"), ("office-hours", "agent-noise", "agent-noise", "dead"),
+        ("RerunOnFailure", "Manual", "Manual", "Halted", "Always"),
+        ("office-hours", "agent-noise", "agent-noise", "dead"),
     ),
     _Role(
         "batch", 7, _LINUX[:2], ((8, 16, "cx1.2xlarge"), (16, 64, "u1.4xlarge")), (30,), (200,),
@@ -120,17 +126,20 @@ _ROLES: Sequence[_Role] = (
         "win", 8, ("windows",), ((4, 16, "u1.xlarge"), (4, 8, "cx1.xlarge")), (80, 120), (),
         ("Always", "Always", "RerunOnFailure", "Halted"), ("office-hours", "steady", "agent-noise"),
     ),
-    _Role("legacy", 3, ("centos-stream", "debian"), ((2, 4, "u1.2xmedium"),), (20, 40), (), ("Always", "Halted"), ("dead", "agent-noise")),
+    _Role(
+        "legacy", 3, ("centos-stream", "debian"), ((2, 4, "u1.2xmedium"),), (20, 40), (),
+        ("Always", "Halted"), ("dead", "agent-noise"),
+    ),
 )  # fmt: skip
 
 _TEAMS = (
-    "shop", "payments", "search", "analytics", "erp", "crm", "logistics", "identity", "media", "research", "billing",
-    "support", "mobile", "platform", "quality", "telemetry",
+    "shop", "payments", "search", "analytics", "erp", "crm", "logistics", "identity", "media", "research",
+    "billing",    "support", "mobile", "platform", "quality", "telemetry",
 )  # fmt: skip
 _ENVIRONMENTS = ("prod", "staging", "dev")
 _PEOPLE = (
-    "alice", "bela", "chen", "dana", "emeka", "farah", "goran", "hana", "ines", "jamal", "karin", "luca", "mira", "noor",
-    "olga", "pavel",
+    "alice", "bela", "chen", "dana", "emeka", "farah", "goran", "hana", "ines", "jamal", "karin", "luca", "mira",
+    "noor",    "olga", "pavel",
 )  # fmt: skip
 _SUFFIX = {
     "debian": "debian-13",
@@ -159,7 +168,7 @@ def plan_fleet(count: int, *, seed: int, at: datetime) -> list[VmPlan]:
             environment = "dev"
         namespace = f"{team}-{environment}"
         number = numbers[namespace, role.name] = numbers.get((namespace, role.name), 0) + 1
-        plans.append(_plan_vm(draw, index, team, environment, role, number, at))
+        plans.append(_plan_vm(draw, index, at, team=team, environment=environment, role=role, number=number))
     return plans
 
 
@@ -172,7 +181,7 @@ def _plan_namespaces(count: int) -> list[tuple[str, str]]:
 
 
 def _plan_vm(
-    draw: random.Random, index: int, team: str, environment: str, role: _Role, number: int, at: datetime
+    draw: random.Random, index: int, at: datetime, *, team: str, environment: str, role: _Role, number: int
 ) -> VmPlan:
     system = draw.choice(role.systems)
     cores, gib, instancetype = draw.choice(role.sizes)
@@ -196,6 +205,11 @@ def _plan_vm(
     elif state in ("starting", "unschedulable", "crash-looping"):
         started = at - timedelta(seconds=draw.randrange(3, 12))
         created = max(created, at - timedelta(days=300)) if state != "starting" else created
+    stopped = None
+    if state == "stopped":
+        stopped = max(
+            created + timedelta(hours=1), at - timedelta(seconds=int(draw.triangular(0.05, 90, 6) * 86400))
+        )
     name = f"{role.name}-{number}" if not pool else f"{pool}-{number}"
     application = f"{team}-{environment}" if environment == "prod" and not pool and draw.random() < 0.25 else ""
     return VmPlan(
@@ -217,6 +231,7 @@ def _plan_vm(
         state=state,
         created=created,
         started=started,
+        stopped=stopped,
         application=application,
         pool=pool,
         load=draw.choice(role.loads),

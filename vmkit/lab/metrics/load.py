@@ -1,7 +1,9 @@
 """How busy a guest is, as a pure function of (seed, guest, instant).
 
-A counter must give the same increase over a stretch however often it is read, and reading it must not cost more the longer
-the guest runs. So a day's work is settled first, is shared out among its hours, and an hour's among its five-minute slots:
+A counter must give the same increase over a stretch however often it is read, and reading it must not cost more
+the longer
+the guest runs. So a day's work is settled first, is shared out among its hours, and an hour's among its
+five-minute slots:
 a reading adds up whole days, then the hours of one day, then the slots of one hour.
 """
 
@@ -63,7 +65,10 @@ SHAPES: dict[str, LoadShape] = {
     for shape in (
         LoadShape(
             "office-hours",
-            _hours((6, 7, 0.06), (7, 8, 0.18), (8, 12, 0.30), (12, 13, 0.20), (13, 17, 0.30), (17, 18, 0.14), rest=0.015),
+            _hours(
+                (6, 7, 0.06), (7, 8, 0.18), (8, 12, 0.30), (12, 13, 0.20), (13, 17, 0.30), (17, 18, 0.14),
+                rest=0.015,
+            ),
             (0.012,) * 24,
             0.15, 0.25, 0.30, 12 * _MB, 9 * _MB, 0.35,
         ),
@@ -93,7 +98,8 @@ _SHARES = (
 
 
 def choose_shape(seed: int, key: str, wanted: str = "") -> LoadShape:
-    """The shape asked for by name, else one drawn in the shares of a usual fleet: half of it works by day, a quarter idles."""
+    """The shape asked for by name, else one drawn in the shares of a usual fleet: half of it works by day, a
+    quarter idles."""
     if wanted in SHAPES:
         return SHAPES[wanted]
     draw, total = fraction(seed, key, "shape"), 0.0
@@ -133,16 +139,23 @@ class Activity:
         self._factors: tuple[int, bytes] = (-1, b"")
         self._hours: tuple[int, Sequence[float]] = (-1, ())
         self._slots: tuple[int, Sequence[float]] = (-1, ())
+        self._known: tuple[float, float] = (start, 0.0)
+        self._intensity: tuple[float, float] = (-1.0, 0.0)
         self._offset = self._until(start)
 
     def done(self, at: float) -> float:
         """Seconds of full use from the start until ``at`` (Unix seconds); 0 before the start. Never falls."""
-        return max(0.0, self._until(at) - self._offset)
+        # Several series of a guest are read at one instant: they share the work.
+        if self._known[0] != at:
+            self._known = (at, max(0.0, self._until(at) - self._offset))
+        return self._known[1]
 
     def intensity(self, at: float) -> float:
         """Use in the five-minute slot around an instant, 0 to about 1."""
         slot = at // SLOT * SLOT
-        return (self._until(slot + SLOT) - self._until(slot)) / SLOT
+        if self._intensity[0] != slot:
+            self._intensity = (slot, (self._until(slot + SLOT) - self._until(slot)) / SLOT)
+        return self._intensity[1]
 
     def _until(self, at: float) -> float:
         day = int(at // DAY)

@@ -1,6 +1,8 @@
-"""Rook and its Ceph cluster in the practice cluster: storage and snapshot classes, the CSI drivers' work, health and capacity.
+"""Rook and its Ceph cluster in the practice cluster: storage and snapshot classes, the CSI drivers' work, health
+and capacity.
 
-`register` serves the types and their admission, `seed` puts a fresh Ceph cluster into a lab, `controllers` make it work.
+`register` serves the types and their admission, `seed` puts a fresh Ceph cluster into a lab, `controllers` make
+it work.
 """
 
 from __future__ import annotations

@@ -56,7 +56,8 @@ def check_resize(registry: Registry, request: AdmissionRequest, obj: Object, old
                 "",
                 "persistentvolumeclaims",
                 name,
-                "only dynamically provisioned pvc can be resized and the storageclass that provisions the pvc must support resize",
+                "only dynamically provisioned pvc can be resized and "
+                "the storageclass that provisions the pvc must support resize",
             )
 
 

@@ -81,7 +81,8 @@ def build_snapshot_classes() -> list[Object]:
 
 
 def build_csi_drivers() -> list[Object]:
-    """The CSIDriver objects of both drivers; local-path is none, which is why CDI fills its claims without populators."""
+    """The CSIDriver objects of both drivers; local-path is none, which is why CDI fills its claims without
+    populators."""
     return [
         {
             "apiVersion": "storage.k8s.io/v1",
@@ -146,7 +147,8 @@ def find_default_class(
 ) -> Mapping[str, Any] | None:
     """The class a disk gets when none is named: the default virtualization class, else the cluster's default.
 
-    Of several marked ones the newest wins, then the first by name (CDI pkg/controller/common GetStorageClassByNameWithVirtFallback).
+    Of several marked ones the newest wins, then the first by name (CDI pkg/controller/common
+    GetStorageClassByNameWithVirtFallback).
     """
     classes = list(storage_classes)
     for annotation in (DEFAULT_VIRT_CLASS, DEFAULT_CLASS) if for_vm_disks else (DEFAULT_CLASS,):

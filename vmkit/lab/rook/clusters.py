@@ -1,4 +1,5 @@
-"""The Rook operator's part: health and capacity of CephClusters, and the phase of pools, file systems and object stores."""
+"""The Rook operator's part: health and capacity of CephClusters, and the phase of pools, file systems and object
+stores."""
 
 from __future__ import annotations
 
@@ -23,7 +24,8 @@ CAPACITY_ANNOTATION = "lab.vmkit.io/ceph-capacity"
 """On a CephCluster: the raw size of all its disks ("46Ti")."""
 
 USED_ANNOTATION = "lab.vmkit.io/ceph-used"
-"""On a CephCluster: raw bytes that something else than this cluster's claims uses ("10Ti"), or a share of the capacity ("86%")."""
+"""On a CephCluster: raw bytes that something else than this cluster's claims uses ("10Ti"), or a share of the
+capacity ("86%")."""
 
 REPLICAS = 3
 _DEFAULT_CAPACITY = 12 * 3_840_755_982_336

@@ -1,6 +1,7 @@
 """The work of the CSI drivers and the volume controllers: claims get volumes, grow, and give them back.
 
-Events, annotations and texts are those of kube-controller-manager's persistentvolume controller, the external-provisioner
+Events, annotations and texts are those of kube-controller-manager's persistentvolume controller, the
+external-provisioner
 and external-resizer sidecars, and ceph-csi.
 """
 
@@ -188,7 +189,10 @@ class ClaimController(Controller):
             origin = self.store.find(self._claims, namespace, source["name"])
             ready = origin is not None and (origin.get("status") or {}).get("phase") == "Bound"
         if not ready:
-            message = f"failed to provision volume: error getting handle for DataSource Type {source['kind']} by Name {source['name']}: it is not ready"
+            message = (
+                f"failed to provision volume: error getting handle for DataSource Type {source['kind']}"
+                f" by Name {source['name']}: it is not ready"
+            )
             self._warn(claim, "ProvisioningFailed", message, "csi-provisioner")
             self.requeue_after(key, _RETRY_SECONDS)
             return None

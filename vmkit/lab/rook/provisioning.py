@@ -28,13 +28,17 @@ def is_ceph(provisioner: str) -> bool:
 def find_refusal(claim_spec: Mapping[str, Any], provisioner: str) -> str:
     """Why a provisioner would not make the volume a claim asks for, in its own words; "" if it would.
 
-    Source: ceph-csi internal/rbd/controllerserver.go, internal/cephfs/controllerserver.go; rancher local-path-provisioner.
+    Source: ceph-csi internal/rbd/controllerserver.go, internal/cephfs/controllerserver.go; rancher
+    local-path-provisioner.
     """
     modes = set(claim_spec.get("accessModes") or ())
     shared = bool(modes & {"ReadWriteMany", "ReadOnlyMany"})
     volume_mode = claim_spec.get("volumeMode") or "Filesystem"
     if is_rbd(provisioner) and "ReadWriteMany" in modes and volume_mode == "Filesystem":
-        return "rpc error: code = InvalidArgument desc = multi node access modes are only supported on rbd `block` type volumes"
+        return (
+            "rpc error: code = InvalidArgument desc = "
+            "multi node access modes are only supported on rbd `block` type volumes"
+        )
     if provisioner.endswith("cephfs.csi.ceph.com") and volume_mode == "Block":
         return "rpc error: code = InvalidArgument desc = block volume not supported"
     if provisioner == LOCAL_PATH:

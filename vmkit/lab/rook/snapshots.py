@@ -77,12 +77,13 @@ class SnapshotController(Controller):
         known = self.store.find(self._contents, "", name)
         if known is not None:
             return known
-        claim = self.store.find(self._claims, key.namespace, source.get("persistentVolumeClaimName", ""))
+        wanted = source.get("persistentVolumeClaimName", "")
+        claim = self.store.find(self._claims, key.namespace, wanted)
         why = ""
         if claim is None:
-            why = f'failed to retrieve PVC {source.get("persistentVolumeClaimName", "")} from the lister: "persistentvolumeclaim \\"{source.get("persistentVolumeClaimName", "")}\\" not found"'
+            why = f'failed to retrieve PVC {wanted} from the lister: "persistentvolumeclaim "{wanted}" not found"'
         elif (claim.get("status") or {}).get("phase") != "Bound":
-            why = f"the PVC {claim['metadata']['name']} is not yet bound to a PV, will not attempt to take a snapshot"
+            why = f"the PVC {wanted} is not yet bound to a PV, will not attempt to take a snapshot"
         if claim is None or why:
             self._fail(
                 key,
