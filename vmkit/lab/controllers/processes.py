@@ -1,8 +1,8 @@
 """Running a pod's command as a process of this machine, so that jobs made for a cluster can be tried end to end.
 
 Off unless the lab was brought up with it: whoever may create pods in such a lab runs programs as its user. The
-process gets a fresh folder as home and working directory, the container's environment and nothing of the lab's own,
-and a kubeconfig that holds the pod's service account.
+process gets a fresh folder as home and working directory, the container's environment and nothing of the lab's
+own, and a kubeconfig that holds the pod's service account.
 """
 
 from __future__ import annotations
