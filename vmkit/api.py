@@ -50,7 +50,7 @@ class RunArguments(TypedDict, total=False):
     despite_gitops: act although a GitOps controller would undo it.
     confirm: called with the plan before the first change; raises to prevent it.
     on_outcome: called with each outcome as it comes.
-    on_progress: called with a short text about what is being waited for.
+    on_progress: called with a VM that is waited for, and how far it is, in words.
     """
 
     selector: str
@@ -65,7 +65,7 @@ class RunArguments(TypedDict, total=False):
     despite_gitops: bool
     confirm: Callable[[Plan], None] | None
     on_outcome: Callable[[Outcome], None] | None
-    on_progress: Callable[[str], None] | None
+    on_progress: Callable[[VmRef, str], None] | None
 
 
 class StopArguments(RunArguments, total=False):
@@ -190,12 +190,14 @@ class Vmkit:
     ) -> Descriptions:
         """Everything about VMs: state, disks and their progress, events, owners. Arguments as for `get`."""
         from vmkit.inventory.description import read_descriptions
+        from vmkit.power.ownership import read_verdicts
 
         return read_descriptions(
             self.session,
             names=self._refs(names, namespace),
             namespace=None if all_namespaces else namespace or self.namespace,
             label_selector=selector,
+            read_verdicts=lambda views: read_verdicts(self.session, views, "stop"),
         )
 
     def namespaces(self) -> Iterator[str]:

@@ -42,6 +42,7 @@ class App:
     console: Console = field(default_factory=Console)
     connection: Connection = field(default_factory=Connection)
     _ranks: dict[str, tuple[bool, int]] = field(default_factory=dict)
+    _notices_given: set[str] = field(default_factory=set)
 
     def offer(self, name: str, value: Any, *, rank: tuple[bool, int]) -> None:
         """Takes the value of an option that may stand in several places; the highest rank wins."""
@@ -92,8 +93,8 @@ class App:
         """
 
         def confirm(plan: Plan) -> None:
-            for notice in plan.notices:
-                self.console.warn(notice)
+            # Before the question, not after it: they are part of what is agreed to.
+            self._notify(plan.notices)
             if yes or not plan.changes or (not always and (by_name or len(plan) <= ASK_ABOVE)):
                 return
             one = plan.changes[0].target.path if len(plan) == 1 else f"{len(plan)} objects"
@@ -149,8 +150,7 @@ class App:
         if not lines_written:
             for outcome in result.outcomes:
                 write(outcome)
-        for notice in result.notices:
-            self.console.note(notice)
+        self._notify(result.notices)
         if output is not None:
             self.console.data(render_result(result, output))
         if len(result.outcomes) > 1:
@@ -161,5 +161,10 @@ class App:
         """Writes what went wrong and what should be known beside the data, to stderr."""
         for error in errors:
             self.console.error(error)
+        self._notify(notices)
+
+    def _notify(self, notices: Iterable[str]) -> None:
         for notice in notices:
-            self.console.warn(notice)
+            if notice not in self._notices_given:
+                self._notices_given.add(notice)
+                self.console.warn(notice)

@@ -118,10 +118,10 @@ def find_templates(ctx: click.Context, incomplete: str) -> list[CompletionItem]:
     """Templates in the folders that the line so far names."""
 
     def find() -> Iterable[str]:
-        from vmkit.api import template_names
+        from vmkit.provision.catalog import Catalog
 
         folder = ctx.params.get("template_dir") or ctx.params.get("directory")
         folders = folder if isinstance(folder, (list, tuple)) else [folder] if folder else []
-        yield from template_names([str(each) for each in folders])
+        yield from Catalog([str(each) for each in folders]).names()
 
     return _items(_within_time(find), incomplete)

@@ -124,7 +124,7 @@ class Main(Group):
             app.console.data(asked.ctx.get_help())
             return ExitCode.OK
         except click.ClickException as error:
-            return _fail(app, _usage_error(error), arguments, command)
+            return _fail(app, _usage_error(error, command), arguments, command)
         except VmkitError as error:
             return _fail(app, error, arguments, command)
         except BrokenPipeError:
@@ -137,23 +137,22 @@ class Main(Group):
             return _crash(app, error)
 
 
-def _usage_error(error: click.ClickException) -> UsageError:
+def _usage_error(error: click.ClickException, command: str) -> UsageError:
     """A click error in the project's own words: message, and a hint."""
+    ctx = error.ctx if isinstance(error, click.UsageError) else None
     if isinstance(error, click.NoSuchOption):
-        near = error.possibilities or []
-        known = [name for param in error.ctx.command.params for name in param.opts] if error.ctx else []
-        if not near and known:
-            from difflib import get_close_matches
+        from difflib import get_close_matches
 
-            near = get_close_matches(error.option_name, known)
+        params = ctx.command.params if ctx is not None else []
+        known = [name for param in params for name in (*param.opts, *param.secondary_opts)]
+        near = get_close_matches(error.option_name, known, n=2, cutoff=0.7)
         message = f"there is no option {error.option_name}"
-        hint = f"did you mean {' or '.join(sorted(near)[:2])}?" if near else ""
+        hint = f"did you mean {' or '.join(near)}?" if near else ""
     else:
         message = error.format_message().rstrip(".")
         message, hint = message[:1].lower() + message[1:], ""
-    if not hint and isinstance(error, click.UsageError) and error.ctx is not None:
-        hint = f"{error.ctx.command_path} --help shows how it is written"
-    return UsageError(message.replace("\n", " "), hint=hint)
+    path = ctx.command_path if ctx is not None else f"vmkit {command}".strip()
+    return UsageError(message.replace("\n", " "), hint=hint or f"{path} --help shows how it is written")
 
 
 def _fail(app: App, error: VmkitError, arguments: Sequence[str], command: str) -> int:

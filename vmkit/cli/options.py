@@ -378,7 +378,7 @@ def waiting_options(function: F) -> F:
         type=DURATION,
         heading=WAITING,
         everywhere=True,
-        help='How long to wait for each VM, as "90s" or "15m"; by default as long as the verb may reasonably take.',
+        help='How long to wait for each VM, as "90s" or "15m"; by default what the verb may need.',
     )(function)
     decorated: F = option(
         "--wait/--no-wait", default=False, heading=WAITING, help="Wait until it is so, not only asked for."

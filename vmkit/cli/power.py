@@ -105,7 +105,7 @@ def run(
                 everything=chosen.everything,
                 confirm=confirm,
                 on_outcome=on_outcome,
-                on_progress=lambda text: progress.update(text=text),
+                on_progress=lambda ref, text: progress.update(text=f"{ref}: {text}"),
                 concurrency=concurrency,
                 wait=wait,
                 timeout_seconds=None if timeout is None else timeout.total_seconds(),

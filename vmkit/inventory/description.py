@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from vmkit.cluster.resources import DATA_VOLUMES, EVENTS, PERSISTENT_VOLUME_CLAIMS
 from vmkit.errors import ExitCode, Forbidden, MissingApi, QuantityError, VmkitError
+from vmkit.guard.gitops import GitopsVerdict
 from vmkit.inventory.listing import Inventory, read_inventory
 from vmkit.report.envelope import build_envelope
 from vmkit.report.vms import vm_to_dict
 from vmkit.units import parse_bytes
+from vmkit.vm.contract import Decision, Verb, decide
 from vmkit.vm.reference import VmRef
 from vmkit.vm.state import VmView, Volume
 
@@ -98,12 +100,31 @@ class Description:
     vm: VmView
     disks: tuple[DiskView, ...] = ()
     events: tuple[EventView, ...] = ()
+    gitops: GitopsVerdict | None = None
+    """What the GitOps tool that owns it would do about a stop; None where no such tool does."""
+
+    @property
+    def verbs(self) -> Mapping[Verb, Decision]:
+        """What each power verb would take now."""
+        return {verb: decide(verb, self.vm) for verb in Verb}
 
     def to_dict(self) -> dict[str, Any]:
-        """As it stands in the envelope: the keys of ``vmkit get``, and disks and events."""
+        """As it stands in the envelope: the keys of ``vmkit get``, and what else belongs to it."""
         document = vm_to_dict(self.vm)
         document["volumes"] = [disk.to_dict() for disk in self.disks]
         document["events"] = [event.to_dict() for event in self.events]
+        document["verbs"] = {
+            str(verb): {"move": str(decision.move), "code": decision.code, "text": decision.text}
+            for verb, decision in self.verbs.items()
+        }
+        document["gitops"] = None
+        if self.gitops is not None:
+            document["gitops"] = {
+                "owner": str(self.gitops.owner),
+                "verdict": str(self.gitops.verdict),
+                "text": self.gitops.text,
+                "remedy": self.gitops.remedy,
+            }
         return document
 
 
@@ -131,8 +152,17 @@ class Descriptions:
         )
 
 
+Verdicts = Callable[[Iterable[VmView]], Mapping[VmRef, GitopsVerdict]]
+"""Asks the owners of VMs; `vmkit.api` brings power's own reader, so that both say the same."""
+
+
 def read_descriptions(
-    session: Session, *, names: tuple[VmRef, ...] = (), namespace: str | None = None, label_selector: str = ""
+    session: Session,
+    *,
+    names: tuple[VmRef, ...] = (),
+    namespace: str | None = None,
+    label_selector: str = "",
+    read_verdicts: Verdicts | None = None,
 ) -> Descriptions:
     """Reads VMs with their disks and events; arguments as for `read_inventory`.
 
@@ -143,7 +173,11 @@ def read_descriptions(
     """
     inventory = read_inventory(session, names=names, namespace=namespace, label_selector=label_selector)
     reader = _Reader(session)
-    found = tuple(Description(vm, disks=reader.disks(vm), events=reader.events(vm)) for vm in inventory.vms)
+    verdicts = read_verdicts(inventory.vms) if read_verdicts is not None else {}
+    found = tuple(
+        Description(vm, disks=reader.disks(vm), events=reader.events(vm), gitops=verdicts.get(vm.ref))
+        for vm in inventory.vms
+    )
     return Descriptions(found, inventory.errors, tuple(dict.fromkeys((*inventory.notices, *reader.notices))))
 
 

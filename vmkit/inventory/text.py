@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
+from typing import Final
 
 from vmkit.inventory.description import Description, DiskView, EventView
 from vmkit.report.table import Column, render_table
 from vmkit.report.text import escape_text, format_age
 from vmkit.report.vms import shown_annotations, status_of, template_of
 from vmkit.units import format_size
+from vmkit.vm.contract import Decision, Move, Verb
 from vmkit.vm.state import Condition
 
-_LABEL_CELLS = 16
+_LABEL_CELLS: Final = 16
 
 
 def render_descriptions(descriptions: Sequence[Description], *, at: datetime) -> str:
@@ -29,6 +31,7 @@ def render_description(description: Description, *, at: datetime) -> str:
     for title, table in (
         ("Disks", render_table(_disk_columns(), description.disks) if description.disks else ""),
         ("Conditions", _conditions(description.vm.conditions, at=at)),
+        ("Verbs", render_table(_verb_columns(), list(description.verbs.items()), headers=False)),
         ("Events", render_table(_event_columns(at), description.events) if description.events else ""),
     ):
         text += f"{title}:\n{_indented(table)}" if table else f"{f'{title}:':<{_LABEL_CELLS}}<none>\n"
@@ -62,6 +65,8 @@ def _facts(description: Description, *, at: datetime) -> Iterator[tuple[str, str
         yield "Template", template_of(vm)
     if vm.owners:
         yield "Owned by", ", ".join(f"{owner.kind} {owner.name}" for owner in vm.owners)
+    if description.gitops is not None:
+        yield "GitOps", f"{description.gitops.owner}, {description.gitops.verdict}: {description.gitops.text}"
     if vm.requests:
         yield "Requested", ", then ".join(vm.requests)
     if vm.busy:
@@ -109,6 +114,22 @@ def _disk_columns() -> tuple[Column[DiskView], ...]:
         Column("CLASS", lambda disk: disk.storage_class),
         Column("MODES", lambda disk: ",".join((*disk.access_modes, disk.volume_mode)).strip(",")),
         Column("STATE", state),
+    )
+
+
+_MEANING: Final[Mapping[Move, str]] = {
+    Move.NOTHING: "nothing to do",
+    Move.ASK: "possible",
+    Move.RESTORE: "possible",
+    Move.WAIT: "not yet possible",
+    Move.CANNOT: "not possible",
+}
+
+
+def _verb_columns() -> tuple[Column[tuple[Verb, Decision]], ...]:
+    return (
+        Column("VERB", lambda row: str(row[0])),
+        Column("NOW", lambda row: f"{_MEANING[row[1].move]}: {row[1].text}"),
     )
 
 
