@@ -47,7 +47,9 @@ def read_calendar(path: Path, *, name: str = "") -> Days:
             where=str(path),
         ) from error
     if len(content) > MAX_BYTES:
-        raise ScheduleError("the calendar is larger than 4 MiB", hint="keep only the days that count", where=str(path))
+        raise ScheduleError(
+            "the calendar is larger than 4 MiB", hint="keep only the days that count", where=str(path)
+        )
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -252,7 +254,9 @@ def country_holidays(code: str, *, column: int | None = None) -> Dates:
     match = _COUNTRY.fullmatch(code)
     if match is None:
         raise ScheduleError(
-            f"{code[:20]!r} is no country", hint='its two letters, and a part after "-": "DE" or "DE-BY"', column=column
+            f"{code[:20]!r} is no country",
+            hint='its two letters, and a part after "-": "DE" or "DE-BY"',
+            column=column,
         )
     try:
         package = importlib.import_module("holidays")
@@ -272,4 +276,6 @@ def country_holidays(code: str, *, column: int | None = None) -> Dates:
         raise ScheduleError(
             f"nobody has written down the holidays of {code}", hint="name a calendar file instead", column=column
         ) from error
-    return Dates(frozenset(on.toordinal() for on in cast("Iterable[date | datetime]", found)), f"holidays({code.upper()})")
+    return Dates(
+        frozenset(on.toordinal() for on in cast("Iterable[date | datetime]", found)), f"holidays({code.upper()})"
+    )

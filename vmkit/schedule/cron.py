@@ -51,7 +51,9 @@ def parse_cron(text: str, *, column: int = 1) -> tuple[CronDays, tuple[int, ...]
     fields = [(match[0].lower(), column + match.start()) for match in re.finditer(r"\S+", text)]
     if text.lstrip().startswith("@"):
         raise ScheduleError(
-            f"{text.strip()[:40]!r} is not five cron fields", hint='write it out, such as "0 8 * * *"', column=column
+            f"{text.strip()[:40]!r} is not five cron fields",
+            hint='write it out, such as "0 8 * * *"',
+            column=column,
         )
     if len(fields) != 5:
         raise ScheduleError(
@@ -64,11 +66,15 @@ def parse_cron(text: str, *, column: int = 1) -> tuple[CronDays, tuple[int, ...]
     )
     # "*/2" restricts the days, although cron calls it a star; only a bare "*" leaves them open.
     by_date = None if fields[2][0] == "*" else sum(1 << day for day in month_days)
-    by_weekday = None if fields[4][0] == "*" else sum(1 << weekday for weekday in {(day + 6) % 7 for day in weekdays})
+    by_weekday = (
+        None if fields[4][0] == "*" else sum(1 << weekday for weekday in {(day + 6) % 7 for day in weekdays})
+    )
     if by_date is not None and by_weekday is None:
         longest = max(calendar.monthrange(2024, month)[1] for month in months)
         if min(month_days) > longest:
-            raise ScheduleError("no year has such a day", hint="look at day of month and month", column=fields[2][1])
+            raise ScheduleError(
+                "no year has such a day", hint="look at day of month and month", column=fields[2][1]
+            )
     times = tuple(sorted(hour * 60 + minute for hour in hours for minute in minutes))
     if len(times) > MAX_EDGES_A_DAY:
         raise ScheduleError(
@@ -86,7 +92,9 @@ def _parse_field(word: str, field: _Field, column: int) -> frozenset[int]:
         match = _PART.fullmatch(part)
         if match is None:
             raise ScheduleError(
-                f"{part[:20]!r} is no {field.name} of cron", hint='such as "5", "1-5", "1,3" or "*/2"', column=offset
+                f"{part[:20]!r} is no {field.name} of cron",
+                hint='such as "5", "1-5", "1,3" or "*/2"',
+                column=offset,
             )
         star, first_word, final_word, step_word = match.groups()
         if star:

@@ -1,9 +1,9 @@
 """The grammars of the two downscalers, for people who come from them.
 
-Which texts each takes, which days an overnight window has and whether an absolute window includes its end are theirs;
-what happens when the clock changes is vmkit's, as everywhere. Two things differ on purpose: a list is read whole, so
-that a bad item is found at once and not on the day its turn comes, and ``Local`` is refused, because it would mean
-whatever machine reads it. docs/schedules.md has the table.
+Which texts each takes, which days an overnight window has and whether an absolute window includes its end are
+theirs; what happens when the clock changes is vmkit's, as everywhere. Two things differ on purpose: a list is
+read whole, so that a bad item is found at once and not on the day its turn comes, and ``Local`` is refused,
+because it would mean whatever machine reads it. docs/schedules.md has the table.
 
 Sources: the behaviour of py-kube-downscaler 26.4.0 and GoKubeDownscaler 1.3.4, observed on many texts.
 """
@@ -16,7 +16,7 @@ from typing import Final, NoReturn
 
 from vmkit.errors import ScheduleError
 from vmkit.schedule.days import WEEKDAYS, Weekdays, weekday_mask
-from vmkit.schedule.grammar import Defaults
+from vmkit.schedule.drafts import Defaults
 from vmkit.schedule.model import Schedule
 from vmkit.schedule.rules import DailyWindows, FixedWindow, Rule, Written
 from vmkit.schedule.scan import MAX_RULES, suggest_weekday
@@ -24,13 +24,16 @@ from vmkit.schedule.zones import Zone, find_zone, get_zone, suggest_zone, to_mic
 
 DIALECTS: Final = ("python", "go")
 
-_PY_DAILY: Final = re.compile(r"([A-Za-z]{3})-([A-Za-z]{3}) ([0-9]{2}):([0-9]{2})-([0-9]{2}):([0-9]{2}) ([A-Za-z/_]+)")
+_PY_DAILY: Final = re.compile(
+    r"([A-Za-z]{3})-([A-Za-z]{3}) ([0-9]{2}):([0-9]{2})-([0-9]{2}):([0-9]{2}) ([A-Za-z/_]+)"
+)
 _PY_DAYS: Final = re.compile(r"[A-Za-z]{3}-[A-Za-z]{3} ")
 _PY_INSTANT: Final = r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}[+-][0-9]{2}:[0-9]{2}"
 _PY_FIXED: Final = re.compile(rf"({_PY_INSTANT})-({_PY_INSTANT})")
 
 _GO_DAILY: Final = re.compile(
-    r"(?:([A-Za-z]{3})-([A-Za-z]{3})\s+)?([0-9]{2}):([0-9]{2})-([0-9]{2}):([0-9]{2})(?:\s+([A-Za-z0-9/_+-]+))?", re.ASCII
+    r"(?:([A-Za-z]{3})-([A-Za-z]{3})\s+)?([0-9]{2}):([0-9]{2})-([0-9]{2}):([0-9]{2})(?:\s+([A-Za-z0-9/_+-]+))?",
+    re.ASCII,
 )
 _GO_INSTANT: Final = (
     r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(?:[.][0-9]{1,9})?(?:Z|[+-][0-9]{2}:[0-9]{2})"
@@ -111,7 +114,9 @@ def _go_item(source: Written, defaults: Defaults) -> list[Rule]:
         _fail(source, "go")
     if match[1] is None and defaults.weekdays is None:
         raise ScheduleError(
-            "on which days? The item names none, and there is no default", hint=f'"Mon-Sun {source.text}"', column=source.column
+            "on which days? The item names none, and there is no default",
+            hint=f'"Mon-Sun {source.text}"',
+            column=source.column,
         )
     mask = _weekdays(match[1], match[2], source) if match[1] is not None else defaults.weekdays or 0
     times = [int(match[index]) for index in range(3, 7)]
@@ -119,7 +124,9 @@ def _go_item(source: Written, defaults: Defaults) -> list[Rule]:
         raise ScheduleError("there is no such time", hint="hours go to 24, minutes to 59", column=source.column)
     if match[7] is None and defaults.zone is None:
         raise ScheduleError(
-            "which time zone? The item names none, and there is no default", hint=f'"{source.text} UTC"', column=source.column
+            "which time zone? The item names none, and there is no default",
+            hint=f'"{source.text} UTC"',
+            column=source.column,
         )
     zone = _zone(match[7], source, ignore_case=False) if match[7] is not None else defaults.zone
     assert zone is not None
@@ -145,7 +152,9 @@ def _instant(text: str, source: Written) -> int:
     try:
         return to_microseconds(datetime.fromisoformat(shortened))
     except (ValueError, OverflowError):
-        raise ScheduleError(f"there is no {text!r}", hint="is the day or the hour right?", column=source.column) from None
+        raise ScheduleError(
+            f"there is no {text!r}", hint="is the day or the hour right?", column=source.column
+        ) from None
 
 
 def _weekdays(first: str, final: str, source: Written) -> int:
@@ -167,5 +176,9 @@ def _zone(name: str, source: Written, *, ignore_case: bool) -> Zone:
 
 def _fail(source: Written, dialect: str, *, zone_missing: bool = False) -> NoReturn:
     shown = source.text if len(source.text) <= 40 else source.text[:40] + "…"
-    hint = "name weekdays and a time zone, or give defaults" if zone_missing else 'such as "Mon-Fri 08:00-18:00 Europe/Berlin"'
+    hint = (
+        "name weekdays and a time zone, or give defaults"
+        if zone_missing
+        else 'such as "Mon-Fri 08:00-18:00 Europe/Berlin"'
+    )
     raise ScheduleError(f"{shown!r} is no item of the {dialect} dialect", hint=hint, column=source.column)

@@ -1,8 +1,8 @@
 """Schedules written as moments: start at eight, stop at six.
 
-The order of moments is that of the wall clock; the clock's changes move the instants at which they happen, never the
-order. So a stop at 02:15 and a start at 02:45 in an hour that the clock repeats leave the machine on: the stop would
-happen at the second 02:15, after the start at the first 02:45.
+The order of moments is that of the wall clock; the clock's changes move the instants at which they happen, never
+the order. So a stop at 02:15 and a start at 02:45 in an hour that the clock repeats leave the machine on: the
+stop would happen at the second 02:15, after the start at the first 02:45.
 """
 
 from __future__ import annotations
@@ -68,7 +68,9 @@ def _events(rules: Sequence[Edges], exceptions: Days | None, first: int, stop: i
         moments.extend(_moments(rule, first, stop, spared))
     moments.sort(key=lambda moment: (moment.first, moment.nominal, moment.side is Side.START))
     if not two_sided:
-        return sorted({(moment.first if moment.side is Side.START else moment.last, moment.side) for moment in moments})
+        return sorted(
+            {(moment.first if moment.side is Side.START else moment.last, moment.side) for moment in moments}
+        )
     return _paired(moments)
 
 
@@ -81,7 +83,10 @@ def _moments(rule: Edges, first: int, stop: int, exceptions: Days | None) -> lis
         for minute in rule.minutes:
             found.append(  # noqa: PERF401 - a comprehension over two loops and a condition reads worse
                 _Moment(
-                    resolve(day, minute, last=False), day * 1440 + minute, rule.side, resolve(day, minute, last=True)
+                    resolve(day, minute, last=False),
+                    day * 1440 + minute,
+                    rule.side,
+                    resolve(day, minute, last=True),
                 )
             )
     return found
@@ -136,5 +141,3 @@ def moment_of(rule: Edges, instant: int) -> bool:
         instant in (moment.first, moment.last)
         for moment in _moments(rule, max(day - 2, FIRST_DAY), min(day + 3, LAST_DAY), None)
     )
-
-

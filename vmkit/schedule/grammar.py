@@ -10,24 +10,24 @@
                | date [".." date] | month-day [".." month-day] | "holidays(" country ")" | "calendar(" name ")"
     hours      = time "-" time
 
-Strict: whatever is not understood is an error with its column. Every rule has one reading; where people read a text in
-two ways it is refused.
+Strict: whatever is not understood is an error with its column. Every rule has one reading; where people read a
+text in two ways it is refused.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
-from typing import Final, NamedTuple, NoReturn
+from dataclasses import replace
+from datetime import datetime
+from typing import Final, NoReturn
 
 from vmkit.errors import ScheduleError
 from vmkit.schedule.calendars import country_holidays, parse_day_range
 from vmkit.schedule.cron import MAX_EDGES_A_DAY, parse_cron
 from vmkit.schedule.days import EVERY_DAY, AnyOf, Days, Weekdays, weekday_mask
+from vmkit.schedule.drafts import Defaults, Draft, Moment, build_schedule
 from vmkit.schedule.model import Schedule
-from vmkit.schedule.rules import DailyWindows, Edges, FixedWindow, Rule, Side, Written
+from vmkit.schedule.rules import Written
 from vmkit.schedule.scan import MAX_RULES, Scanner, find_weekday, suggest, suggest_weekday
 from vmkit.schedule.zones import Zone, find_zone, get_zone, to_microseconds
 
@@ -35,18 +35,24 @@ _SEPARATOR: Final = re.compile(r"[ \t]*[,;\r\n][ \t\r\n]*")
 _COMMA: Final = re.compile(r",[ \t]*")
 _DASH: Final = re.compile(r"[ \t]*[-\u2013][ \t]*")
 _TIME: Final = re.compile(r"([0-9]{1,2}):([0-9]{2})(?![0-9:])")
-_HOURLIKE: Final = re.compile(r"([0-9]{1,2})(?::?([0-9]{2})(?::[0-9]{2})?)?[ ]?(am|pm)?(?![0-9A-Za-z])", re.IGNORECASE)
+_HOURLIKE: Final = re.compile(
+    r"([0-9]{1,2})(?::?([0-9]{2})(?::[0-9]{2})?)?[ ]?(am|pm)?(?![0-9A-Za-z])", re.IGNORECASE
+)
 _WORD: Final = re.compile(r"[A-Za-z]+(?![A-Za-z0-9_/+])")
 _NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9_+/-]*")
 _CALL: Final = re.compile(r"(holidays|calendar)\(([^()]{0,80})\)", re.IGNORECASE)
-_DAY_RANGE: Final = re.compile(r"(?:[0-9]{4}-)?[0-9]{2}-[0-9]{2}(?:\.\.(?:[0-9]{4}-)?[0-9]{2}-[0-9]{2})?(?![0-9T:])")
+_DAY_RANGE: Final = re.compile(
+    r"(?:[0-9]{4}-)?[0-9]{2}-[0-9]{2}(?:\.\.(?:[0-9]{4}-)?[0-9]{2}-[0-9]{2})?(?![0-9T:])"
+)
 _INSTANT: Final = re.compile(
     r"([0-9]{4}-[0-9]{2}-[0-9]{2})(?:T([0-9]{2}:[0-9]{2}(?::[0-9]{2})?(?:\.[0-9]{1,6})?)(Z|[+-][0-9]{2}:[0-9]{2})?)?"
 )
 _INSTANT_AHEAD: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T")
 _CRON_CALL: Final = re.compile(r"cron\(([^()]{0,200})\)", re.IGNORECASE)
 _CRON_FIELD: Final = r"[0-9A-Za-z*/-]+(?:,[0-9A-Za-z*/-]+)*"
-_CRON: Final = re.compile(rf"(?=[0-9*])(?!\d{{1,2}}:){_CRON_FIELD}(?:[ \t]+(?=[0-9A-Za-z*]){_CRON_FIELD}){{4}}(?=[ \t]|[,;\r\n]|$)")
+_CRON: Final = re.compile(
+    rf"(?=[0-9*])(?!\d{{1,2}}:){_CRON_FIELD}(?:[ \t]+(?=[0-9A-Za-z*]){_CRON_FIELD}){{4}}(?=[ \t]|[,;\r\n]|$)"
+)
 _CRONLIKE: Final = re.compile(r"[0-9*][0-9*/,-]*[ \t]+[0-9*]|@[a-z]+", re.IGNORECASE)
 _CRON_START: Final = re.compile(r"\*|@[a-z]+", re.IGNORECASE)
 _EXCEPT: Final = re.compile(r"(?:[,;\r\n][ \t\r\n]*)?except(?![A-Za-z0-9_/])", re.IGNORECASE)
@@ -64,51 +70,6 @@ _LAST_MINUTE: Final = 24 * 60 + 59
 _EXAMPLE: Final = 'such as "Mon-Fri 08:00-18:00 Europe/Berlin"'
 
 
-class Defaults(NamedTuple):
-    """What holds for a schedule that does not say.
-
-    Attributes:
-        zone: for schedules that name no zone; None makes one that needs one an error.
-        weekdays: for rules that name no days; None is every day.
-        calendars: the calendars there are, by name.
-    """
-
-    zone: Zone | None = None
-    weekdays: int | None = None
-    calendars: Mapping[str, Days] = {}  # noqa: RUF012 - never written to
-
-
-@dataclass(frozen=True, slots=True)
-class _Draft:
-    """A rule whose zone may still be named by another."""
-
-    source: Written
-    kind: str
-    days: Days | None = None
-    dated: bool = False
-    spans: tuple[tuple[int, int], ...] = ()
-    minutes: tuple[int, ...] = ()
-    instants: tuple[_Moment | None, _Moment | None] = (None, None)
-    zone: Zone | None = None
-
-    @property
-    def needs_zone(self) -> bool:
-        if self.kind in ("always", "never"):
-            return False
-        if self.kind == "fixed":
-            return any(one is not None and one.local is not None for one in self.instants)
-        return True
-
-
-@dataclass(frozen=True, slots=True)
-class _Moment:
-    """An instant, or a wall-clock time that becomes one in a zone."""
-
-    column: int
-    instant: int | None = None
-    local: datetime | None = None
-
-
 def parse_own(text: str, defaults: Defaults) -> Schedule:
     """Reads a schedule of vmkit's own grammar.
 
@@ -122,7 +83,7 @@ class _Parser:
     def __init__(self, text: str, defaults: Defaults) -> None:
         self.scanner = Scanner(text)
         self.defaults = defaults
-        self.drafts: list[_Draft] = []
+        self.drafts: list[Draft] = []
 
     def parse(self) -> Schedule:
         scanner, exceptions = self.scanner, None
@@ -144,11 +105,11 @@ class _Parser:
                 if scanner.text.rstrip().endswith(","):
                     scanner.fail("the schedule ends in a comma", hint="take it away, or write another rule")
                 break
-        return self._finish(exceptions)
+        return build_schedule(scanner.text, self.drafts, exceptions, self.defaults)
 
     # --- rules ----------------------------------------------------------------------------------------------
 
-    def _rule(self) -> _Draft:
+    def _rule(self) -> Draft:
         scanner = self.scanner
         scanner.skip()
         begin = scanner.position
@@ -157,18 +118,18 @@ class _Parser:
         source = Written(scanner.text[begin : scanner.position].strip(), begin + 1)
         return replace(draft, source=source, zone=zone)
 
-    def _body(self) -> _Draft:
+    def _body(self) -> Draft:
         scanner = self.scanner
         nowhere = Written("", scanner.column)
         word = scanner.peek(_WORD)
         keyword = word[0].lower() if word is not None else ""
         if keyword in ("always", "never"):
             scanner.take(_WORD)
-            return _Draft(nowhere, keyword)
+            return Draft(nowhere, keyword)
         if keyword in ("from", "until"):
             scanner.take(_WORD)
             moment = self._moment()
-            return _Draft(nowhere, "fixed", instants=(moment, None) if keyword == "from" else (None, moment))
+            return Draft(nowhere, "fixed", instants=(moment, None) if keyword == "from" else (None, moment))
         if keyword in ("start", "stop"):
             scanner.take(_WORD)
             return self._edges(keyword)
@@ -186,44 +147,53 @@ class _Parser:
         while self._another_time():
             spans.append(self._hours(days_given=True))
         self._check_same_days(days, column)
-        return _Draft(nowhere, "daily", days=days, dated=dated, spans=tuple(sorted(spans)))
+        return Draft(nowhere, "daily", days=days, dated=dated, spans=tuple(sorted(spans)))
 
     def _check_same_days(self, days: Days | None, column: int) -> None:
         # "Mon-Fri 08:00-12:00 UTC, 13:00-17:00": who writes this means the same days, who pastes it from elsewhere
         # means every day.
         last = self.drafts[-1] if self.drafts else None
-        if days is None and last is not None and last.days is not None and self.scanner.text[: column - 1].rstrip().endswith(","):
+        if (
+            days is None
+            and last is not None
+            and last.days is not None
+            and self.scanner.text[: column - 1].rstrip().endswith(",")
+        ):
             raise ScheduleError(
                 "on which days? The rule before names some, this one none",
                 hint='say the days, or "daily"; hours of one rule stand before its zone',
                 column=column,
             )
 
-    def _edges(self, side: str) -> _Draft:
+    def _edges(self, side: str) -> Draft:
         scanner = self.scanner
         nowhere = Written("", scanner.column)
         call = scanner.take(_CRON_CALL)
         if call is not None:
             cron_days, minutes = parse_cron(call[1], column=call.start(1) + 1)
-            return _Draft(nowhere, side, days=cron_days, minutes=minutes)
+            return Draft(nowhere, side, days=cron_days, minutes=minutes)
         fields = scanner.take(_CRON)
         if fields is not None:
             cron_days, minutes = parse_cron(fields[0], column=fields.start() + 1)
-            return _Draft(nowhere, side, days=cron_days, minutes=minutes)
+            return Draft(nowhere, side, days=cron_days, minutes=minutes)
         if scanner.peek(_CRONLIKE):
             parse_cron(re.split(r"[;\r\n]", scanner.text[scanner.position :])[0], column=scanner.column)
-            scanner.fail("this is no cron expression", hint='put it into cron( ), such as "start cron(0 8 * * 1-5)"')
+            scanner.fail(
+                "this is no cron expression", hint='put it into cron( ), such as "start cron(0 8 * * 1-5)"'
+            )
         days, dated, _ = self._days()
         times = [self._time(f"a time at which to {side}", days_given=days is not None)]
         while self._another_time():
             times.append(self._time(f"a time at which to {side}", days_given=True))
         if scanner.peek(_DASH):
-            scanner.fail(f"{side} takes moments, not hours", hint=f'leave the word "{side}" away, or give one time')
+            scanner.fail(
+                f"{side} takes moments, not hours", hint=f'leave the word "{side}" away, or give one time'
+            )
         if len(times) > MAX_EDGES_A_DAY:
             scanner.fail(f"at most {MAX_EDGES_A_DAY} times a day make sense for a machine")
-        return _Draft(nowhere, side, days=days, dated=dated, minutes=tuple(sorted(set(times))))
+        return Draft(nowhere, side, days=days, dated=dated, minutes=tuple(sorted(set(times))))
 
-    def _between(self) -> _Draft:
+    def _between(self) -> Draft:
         scanner = self.scanner
         column = scanner.column
         first = self._moment()
@@ -232,28 +202,32 @@ class _Parser:
                 "an instant alone is no time to run",
                 hint='write "from ...", "until ..." or a second instant after "-"',
             )
-        return _Draft(Written("", column), "fixed", instants=(first, self._moment()))
+        return Draft(Written("", column), "fixed", instants=(first, self._moment()))
 
-    def _moment(self) -> _Moment:
+    def _moment(self) -> Moment:
         scanner = self.scanner
         match = scanner.take(_INSTANT)
         if match is None:
-            scanner.fail(f"{scanner.word()!r} is no instant", hint='such as "2026-02-01T08:00:00Z" or "2026-02-01"')
+            scanner.fail(
+                f"{scanner.word()!r} is no instant", hint='such as "2026-02-01T08:00:00Z" or "2026-02-01"'
+            )
         column = match.start() + 1
         if scanner.text[scanner.position : scanner.position + 1].strip(",;-\u2013/ \t\r\n"):
-            scanner.fail("this instant is not understood", hint='such as "2026-02-01T08:00:00+01:00"', column=column)
+            scanner.fail(
+                "this instant is not understood", hint='such as "2026-02-01T08:00:00+01:00"', column=column
+            )
         try:
             parsed = datetime.fromisoformat(match[0])
         except ValueError:
             scanner.fail(f"there is no {match[0]!r}", hint="is the day or the hour right?", column=column)
         if parsed.tzinfo is not None:
-            return _Moment(column, instant=to_microseconds(parsed))
-        return _Moment(column, local=parsed)
+            return Moment(column, instant=to_microseconds(parsed))
+        return Moment(column, local=parsed)
 
     # --- days -----------------------------------------------------------------------------------------------
 
     def _days(self) -> tuple[Days | None, bool, int]:
-        """The days, whether any was named other than by weekday, and where they begin; None where none are named."""
+        """The days (None where none are named), whether all are dates, and the column where they begin."""
         scanner = self.scanner
         scanner.skip()
         column = scanner.column
@@ -288,7 +262,9 @@ class _Parser:
         return bool(scanner.peek(_CALL) or scanner.peek(_DAY_RANGE) or word)
 
     def _refuse_date_pair(self) -> None:
-        pair = self.scanner.peek(re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2})[ \t]*-[ \t]*([0-9]{4}-[0-9]{2}-[0-9]{2})"))
+        pair = self.scanner.peek(
+            re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2})[ \t]*-[ \t]*([0-9]{4}-[0-9]{2}-[0-9]{2})")
+        )
         if pair is not None:
             self.scanner.fail("a range of days is written with two dots", hint=f'"{pair[1]}..{pair[2]}"?')
 
@@ -319,7 +295,9 @@ class _Parser:
         if final is None:
             scanner.position = position
             scanner.take(_DASH)
-            scanner.fail(f"{scanner.word()!r} is no weekday", hint=suggest_weekday(scanner.word().partition("-")[0]))
+            scanner.fail(
+                f"{scanner.word()!r} is no weekday", hint=suggest_weekday(scanner.word().partition("-")[0])
+            )
         return Weekdays(weekday_mask(first, final))
 
     def _named_days(self, kind: str, name: str, column: int) -> Days:
@@ -341,7 +319,9 @@ class _Parser:
             if found is None:
                 scanner.fail("which days?", hint='such as "except 2026-12-24, 12-25, holidays(DE)"')
             if isinstance(found, Weekdays):
-                scanner.fail("exceptions are dates", hint="leave the weekday out of the rules instead", column=column)
+                scanner.fail(
+                    "exceptions are dates", hint="leave the weekday out of the rules instead", column=column
+                )
             parts.append(found)
             if scanner.at_end:
                 break
@@ -356,7 +336,9 @@ class _Parser:
                 zone = scanner.peek(_NAME)
                 if zone is not None and find_zone(zone[0]) is not None:
                     scanner.fail("the time zone stands before except", hint=f'"... {zone[0]} except ..."')
-                scanner.fail("the exceptions come last", hint="they hold for all rules; write them at the end, with commas")
+                scanner.fail(
+                    "the exceptions come last", hint="they hold for all rules; write them at the end, with commas"
+                )
             if scanner.at_end:
                 scanner.fail("the schedule ends in a comma", hint="take it away, or name another day")
         return parts[0] if len(parts) == 1 else AnyOf(tuple(parts))
@@ -387,7 +369,9 @@ class _Parser:
             raise ScheduleError("no window starts at 24:00", hint='write "00:00" of the next day', column=column)
         if start == end:
             raise ScheduleError(
-                "the window is empty, or a whole day: it ends when it starts", hint='write "00:00-24:00" for all day', column=column
+                "the window is empty, or a whole day: it ends when it starts",
+                hint='write "00:00-24:00" for all day',
+                column=column,
             )
         # Over midnight: the window belongs to the day it starts on.
         return start, end if end > start else end + 1440
@@ -412,60 +396,13 @@ class _Parser:
         name = scanner.peek(_NAME)
         if name is None:
             return None
-        if find_weekday(name[0].partition("-")[0]) is not None or (word and word[0].lower() in (*_KEYWORDS, *_DAY_WORDS)):
+        if find_weekday(name[0].partition("-")[0]) is not None or (
+            word and word[0].lower() in (*_KEYWORDS, *_DAY_WORDS)
+        ):
             scanner.fail("a comma is missing before the next rule", hint=f'", {scanner.word()} ..."')
         zone = get_zone(scanner.word(), column=scanner.column)
         scanner.take(_NAME)
         return zone
-
-    def _finish(self, exceptions: Days | None) -> Schedule:
-        named = {draft.zone.key: draft.zone for draft in self.drafts if draft.zone is not None}
-        shared = next(iter(named.values())) if len(named) == 1 else None if named else self.defaults.zone
-        rules: list[Rule] = []
-        kinds = {draft.kind for draft in self.drafts}
-        if kinds & {"start", "stop"} and kinds - {"start", "stop"}:
-            other = next(draft for draft in self.drafts if draft.kind not in ("start", "stop"))
-            raise ScheduleError(
-                "hours and moments do not go together in one schedule",
-                hint="write all of it as hours, or all of it with start and stop",
-                column=other.source.column,
-            )
-        for draft in self.drafts:
-            zone = draft.zone or shared
-            if zone is None and (draft.needs_zone or (exceptions is not None and draft.kind == "always")):
-                raise ScheduleError(
-                    "which time zone? Several are named, none for this rule" if named else "which time zone?",
-                    hint='name the place at the end, such as "Europe/Berlin", or "UTC"',
-                    column=draft.source.column + len(draft.source.text),
-                )
-            rule = self._build(draft, zone, takes_exceptions=exceptions is not None)
-            if rule is not None:
-                rules.append(rule)
-        zone = next(iter(named.values()), self.defaults.zone)
-        return Schedule(self.scanner.text, rules=tuple(rules), exceptions=exceptions, zone=zone)
-
-    def _build(self, draft: _Draft, zone: Zone | None, *, takes_exceptions: bool) -> Rule | None:
-        if draft.kind == "never":
-            return None
-        if draft.kind == "always":
-            if takes_exceptions and zone is not None:
-                return DailyWindows(draft.source, Weekdays(EVERY_DAY), ((0, 1440),), zone)
-            return FixedWindow(draft.source, None, None)
-        if draft.kind == "fixed":
-            start, end = (None if one is None else _instant(one, zone) for one in draft.instants)
-            if start is not None and end is not None and end <= start:
-                raise ScheduleError(
-                    "this ends before it begins" if end < start else "this ends when it begins",
-                    hint="swap the two instants" if end < start else "give it an end",
-                    column=draft.source.column,
-                )
-            return FixedWindow(draft.source, start, end)
-        assert zone is not None
-        weekdays = EVERY_DAY if self.defaults.weekdays is None else self.defaults.weekdays
-        days = draft.days if draft.days is not None else Weekdays(weekdays)
-        if draft.kind == "daily":
-            return DailyWindows(draft.source, days, draft.spans, zone, draft.dated)
-        return Edges(draft.source, Side(draft.kind), days, draft.minutes, zone, draft.dated)
 
     # --- what was meant? --------------------------------------------------------------------------------------
 
@@ -482,7 +419,9 @@ class _Parser:
         scanner = self.scanner
         if scanner.at_end or scanner.peek(_SEPARATOR):
             scanner.fail(f"{what} {'are' if what == 'hours' else 'is'} missing", hint='"00:00-24:00" is all day')
-        pair = scanner.peek(re.compile(rf"{_HOURLIKE.pattern}[ \t]*[-\u2013][ \t]*{_HOURLIKE.pattern}", re.IGNORECASE))
+        pair = scanner.peek(
+            re.compile(rf"{_HOURLIKE.pattern}[ \t]*[-\u2013][ \t]*{_HOURLIKE.pattern}", re.IGNORECASE)
+        )
         if pair is not None:
             first, final = _clock(pair[1], pair[2], pair[3]), _clock(pair[4], pair[5], pair[6])
             if first and final:
@@ -503,25 +442,12 @@ class _Parser:
                 hint='name the place, such as "Europe/Berlin"',
             )
         if scanner.peek(_DASH) and self.drafts[-1].kind == "daily":
-            scanner.fail("a window has one start and one end", hint="write several as a list: 08:00-12:00,13:00-17:00")
-        scanner.fail(f"{scanner.word()!r} is not understood here", hint="rules are separated by commas or semicolons")
-
-
-def _instant(moment: _Moment, zone: Zone | None) -> int:
-    if moment.instant is not None:
-        return moment.instant
-    assert zone is not None
-    assert moment.local is not None
-    if not timedelta(days=2) < moment.local - datetime.min < datetime.max - datetime.min - timedelta(days=2):
-        raise ScheduleError("this instant is beyond the calendar", hint="is the year right?", column=moment.column)
-    if zone.is_repeated(moment.local):
-        first, final = (zone.local(zone.resolve_local(moment.local, last=last)) for last in (False, True))
-        raise ScheduleError(
-            f"the clock of {zone.key} shows this time twice",
-            hint=f'say which: "{first.isoformat()}" or "{final.isoformat()}"',
-            column=moment.column,
+            scanner.fail(
+                "a window has one start and one end", hint="write several as a list: 08:00-12:00,13:00-17:00"
+            )
+        scanner.fail(
+            f"{scanner.word()!r} is not understood here", hint="rules are separated by commas or semicolons"
         )
-    return zone.resolve_local(moment.local, last=False)
 
 
 def _clock(hour: str, minute: str | None, half: str | None) -> str:

@@ -96,7 +96,9 @@ class Schedule(Timetable):
         instant = to_microseconds(at)
         if self.edges:
             return tuple(rule for rule in self.edges if moment_of(rule, instant))
-        return tuple(rule for rule in self.windows if any(instant in window for window in self._near(rule, instant)))
+        return tuple(
+            rule for rule in self.windows if any(instant in window for window in self._near(rule, instant))
+        )
 
     def _near(self, rule: DailyWindows | FixedWindow, instant: int) -> Iterator[tuple[int, int]]:
         if isinstance(rule, FixedWindow):

@@ -8,7 +8,8 @@ from functools import lru_cache
 from vmkit.errors import ScheduleError
 from vmkit.schedule.days import Days
 from vmkit.schedule.dialects import DIALECTS, parse_dialect
-from vmkit.schedule.grammar import Defaults, parse_own, parse_weekdays
+from vmkit.schedule.drafts import Defaults
+from vmkit.schedule.grammar import parse_own, parse_weekdays
 from vmkit.schedule.model import Schedule
 from vmkit.schedule.scan import check_size
 from vmkit.schedule.zones import find_zone, get_zone
@@ -44,7 +45,11 @@ def parse_schedule(
 
 @lru_cache(maxsize=16_384)
 def _parse(
-    text: str, timezone: str | None, weekdays: str | None, dialect: str | None, calendars: tuple[tuple[str, Days], ...]
+    text: str,
+    timezone: str | None,
+    weekdays: str | None,
+    dialect: str | None,
+    calendars: tuple[tuple[str, Days], ...],
 ) -> Schedule:
     if dialect is not None and dialect not in DIALECTS:
         raise ScheduleError(f"there is no dialect {dialect[:40]!r}", hint='"python" or "go"; none is vmkit\'s own')

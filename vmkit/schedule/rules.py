@@ -1,6 +1,7 @@
 """The parts of a schedule, each with the words it was written in.
 
-A schedule is either a set of windows, on in any of them, or a set of edges, moments that ask for a start or a stop.
+A schedule is either a set of windows, on in any of them, or a set of edges, moments that ask for a start or a
+stop.
 """
 
 from __future__ import annotations

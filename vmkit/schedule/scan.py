@@ -24,7 +24,9 @@ def check_size(text: object) -> str:
         ScheduleError: it is no text, or longer than 16,384 characters.
     """
     if not isinstance(text, str):
-        raise ScheduleError(f"a schedule is a text, not {type(text).__name__}", hint='such as "Mon-Fri 08:00-18:00 UTC"')
+        raise ScheduleError(
+            f"a schedule is a text, not {type(text).__name__}", hint='such as "Mon-Fri 08:00-18:00 UTC"'
+        )
     if len(text) > MAX_CHARACTERS:
         raise ScheduleError(
             f"the schedule is {len(text)} characters long; at most {MAX_CHARACTERS} are read",
@@ -112,5 +114,7 @@ def suggest_weekday(word: str) -> str:
     by_start = [name for name in WEEKDAYS if low.startswith(name)]
     if by_start:
         return f'did you mean "{by_start[0].title()}"?'
-    near = suggest(word, [name.title() for name in WEEKDAYS]) or suggest(word, [name.title() for name in WEEKDAY_NAMES])
+    near = suggest(word, [name.title() for name in WEEKDAYS]) or suggest(
+        word, [name.title() for name in WEEKDAY_NAMES]
+    )
     return near or "days are Mon Tue Wed Thu Fri Sat Sun"

@@ -1,7 +1,7 @@
 """Where schedules are written, which of them holds, and what else was asked for.
 
-Four scopes, nearest first: the VM's annotations, its namespace's, the config file, the default. What belongs together
-is taken from one scope as a group: hours on the VM are never mixed with a time zone on its namespace.
+Four scopes, nearest first: the VM's annotations, its namespace's, the config file, the default. What belongs
+together is taken from one scope as a group: hours on the VM are never mixed with a time zone on its namespace.
 """
 
 from __future__ import annotations
@@ -219,8 +219,13 @@ class _Resolver:
         exclude, exclude_origin = None, None
         if (excluding := self._group("exclude")) is not None:
             exclude_origin = excluding[1]
-            exclude = self._read(exclude_origin, lambda text: parse_switch(text, self.defaults), excluding[0].values[EXCLUDE])
-        start, safe = self._word("start", START, ("stopped", "always")), self._word("restart-safe", RESTART_SAFE, ("false", "true"))
+            exclude = self._read(
+                exclude_origin, lambda text: parse_switch(text, self.defaults), excluding[0].values[EXCLUDE]
+            )
+        start, safe = (
+            self._word("start", START, ("stopped", "always")),
+            self._word("restart-safe", RESTART_SAFE, ("false", "true")),
+        )
         own = {key: self._instant(key) for key in _ON_THE_VM_ONLY}
         return Effective(
             timetable=timetable,
@@ -256,12 +261,17 @@ class _Resolver:
             return None, None, ""
         values, origin = found[0].values, found[1]
         text, downtime = values.get(SCHEDULE), values.get(DOWNTIME)
-        timezone, weekdays = values.get(TIMEZONE, self.defaults.timezone), values.get(WEEKDAYS, self.defaults.weekdays)
+        timezone, weekdays = (
+            values.get(TIMEZONE, self.defaults.timezone),
+            values.get(WEEKDAYS, self.defaults.weekdays),
+        )
         if (text is None) == (downtime is None):
-            self.problems.append(Problem(origin, ScheduleError(
-                f"{SCHEDULE} and {DOWNTIME} say it twice" if text is not None else f"there is no {SCHEDULE} beside it",
+            twice = f"{SCHEDULE} and {DOWNTIME} say it twice"
+            error = ScheduleError(
+                twice if text is not None else f"there is no {SCHEDULE} beside it",
                 hint=f"keep one of {SCHEDULE} and {DOWNTIME}",
-            )))  # fmt: skip
+            )
+            self.problems.append(Problem(origin, error))
             return None, origin, ""
         if text is not None and text.strip().lower() == "none":
             return None, origin, fingerprint("none")
@@ -311,7 +321,9 @@ class _Resolver:
         if text in words:
             return text
         hint = " or ".join(f'"{word}"' for word in words)
-        self.problems.append(Problem(found[1], ScheduleError(f"{text[:40]!r} is not understood", hint=f"write {hint}")))
+        self.problems.append(
+            Problem(found[1], ScheduleError(f"{text[:40]!r} is not understood", hint=f"write {hint}"))
+        )
         return words[0]
 
     def _duration(self, group: str, key: str, default: timedelta) -> timedelta:

@@ -1,8 +1,8 @@
 """What a schedule, or several put together, want at an instant, and when that changes.
 
-A `Timetable` is asked for *stretches*: the longest known piece of time around an instant in which nothing changes.
-All questions (`is_active`, `next_change`, `transitions`) are answered from stretches, and the last stretch is kept,
-so that asking again before the next transition costs nothing.
+A `Timetable` is asked for *stretches*: the longest known piece of time around an instant in which nothing
+changes. All questions (`is_active`, `next_change`, `transitions`) are answered from stretches, and the last
+stretch is kept, so that asking again before the next transition costs nothing.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class Stretch(NamedTuple):
         begin: it holds from here; the true beginning may be earlier.
         end: exactly when that changes; `FOREVER` where it never does.
         wish: what is wanted throughout.
-        next_side: what the transition at ``end`` asks for; None where the wish ends there and nothing is asked for.
+        next_side: what the transition at ``end`` asks for; None where the wish ends and nothing is asked for.
         active: the answer of `Timetable.is_active` throughout.
     """
 
@@ -122,7 +122,9 @@ class Timetable(ABC):
         return Transition(from_microseconds(stretch.end), stretch.next_side is Side.START)
 
     def next_change(self, at: datetime) -> datetime | None:
-        """When, after this instant, something is next asked for, in UTC; None where nothing is within twelve years.
+        """When, after this instant, something is next asked for, in UTC.
+
+        None where nothing is within twelve years.
 
         Raises:
             ScheduleError: ``at`` has no time zone.

@@ -1,9 +1,10 @@
 """Windows of wall-clock rules as merged stretches of real time.
 
-Every edge is an instant of its own: one that falls into the hour the clock skips happens when the clock jumps, one
-in the hour it repeats happens once. A window that opens in the repeated hour opens at its first showing and one that
-closes there closes at its second, so that what is on stays on through the doubt; windows that turn machines *off* do
-the opposite, for the same reason. Overlapping and touching windows are one, so nothing flaps between them.
+Every edge is an instant of its own: one that falls into the hour the clock skips happens when the clock jumps,
+one in the hour it repeats happens once. A window that opens in the repeated hour opens at its first showing and
+one that closes there closes at its second, so that what is on stays on through the doubt; windows that turn
+machines *off* do the opposite, for the same reason. Overlapping and touching windows are one, so nothing flaps
+between them.
 """
 
 from __future__ import annotations
@@ -83,10 +84,10 @@ def merged_windows(
     span = _FIRST_SPAN_DAYS
     while daily and day <= last:
         stop = min(day + span, last + 1)
-        for rule in daily:
-            pending.extend(
-                window for window in day_windows(rule, day, stop, exceptions, turns_off=turns_off) if window[1] > instant
-            )
+        found = (
+            _off_windows(daily, day, stop, exceptions) if turns_off else _on_windows(daily, day, stop, exceptions)
+        )
+        pending.extend(window for window in found if window[1] > instant)
         # No window of a later day starts before this.
         settled = (stop - EPOCH_ORDINAL) * DAY - _WIDEST_OFFSET
         pending = _merge(pending)
@@ -106,6 +107,37 @@ def merged_windows(
         if repeats and pending[-1][1] >= beyond:
             pending[-1] = (pending[-1][0], FOREVER)
     yield from pending
+
+
+def _on_windows(
+    rules: Sequence[DailyWindows], first: int, stop: int, exceptions: Days | None
+) -> Iterator[tuple[int, int]]:
+    for rule in rules:
+        yield from day_windows(rule, first, stop, exceptions)
+
+
+def _off_windows(
+    rules: Sequence[DailyWindows], first: int, stop: int, exceptions: Days | None
+) -> Iterator[tuple[int, int]]:
+    # Windows that turn off shrink in a repeated hour. Where one ends as another begins nothing is to shrink, so
+    # they are merged on the wall clock first; a day more on either side lets those of neighbouring spans meet.
+    zones: dict[str, list[DailyWindows]] = {}
+    for rule in rules:
+        zones.setdefault(rule.zone.key, []).append(rule)
+    for group in zones.values():
+        nominal = [
+            (day * 1440 + start, day * 1440 + end)
+            for rule in group
+            for day in range(first - 1, stop + 1)
+            if day in rule.days and (rule.dated or exceptions is None or day not in exceptions)
+            for start, end in rule.spans
+        ]
+        resolve = group[0].zone.resolve
+        for start, end in _merge(nominal):
+            begin = resolve(start // 1440, start % 1440, last=True)
+            finish = resolve(end // 1440, end % 1440, last=False)
+            if begin < finish:
+                yield begin, finish
 
 
 def _merge(windows: list[tuple[int, int]]) -> list[tuple[int, int]]:

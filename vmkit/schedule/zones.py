@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import difflib
 import importlib.resources
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from functools import cache, lru_cache
 from typing import Final
 from zoneinfo import ZoneInfo
@@ -26,7 +26,7 @@ EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 EPOCH_ORDINAL: Final = EPOCH.toordinal()
 FIRST_DAY: Final = 10
 """Days nearer to the ends of the calendar than this cannot be computed with: an offset would leave it."""
-LAST_DAY: Final = datetime.max.toordinal() - 10
+LAST_DAY: Final = date.max.toordinal() - 10
 
 _TICK: Final = timedelta(microseconds=1)
 
@@ -74,7 +74,7 @@ def to_microseconds(at: datetime) -> int:
     Raises:
         ScheduleError: it names no zone or offset, so nobody can tell which instant it is.
     """
-    if not isinstance(at, datetime) or at.utcoffset() is None:
+    if at.utcoffset() is None:
         raise ScheduleError(
             f"{at!r} is no instant: it has no time zone", hint="give an aware datetime, such as datetime.now(UTC)"
         )
@@ -149,7 +149,9 @@ class Zone:
 
     def is_repeated(self, local: datetime) -> bool:
         """Whether the wall clock shows this naive local time twice."""
-        return _offset(local.replace(tzinfo=self.tzinfo, fold=0)) > _offset(local.replace(tzinfo=self.tzinfo, fold=1))
+        return _offset(local.replace(tzinfo=self.tzinfo, fold=0)) > _offset(
+            local.replace(tzinfo=self.tzinfo, fold=1)
+        )
 
     def is_regular(self, day: int) -> bool:
         """Whether the clock runs on without a change from this day's midnight until the one after the next."""
@@ -162,8 +164,8 @@ class Zone:
         return from_microseconds(instant).astimezone(self.tzinfo)
 
     def _read_day(self, day: int) -> int | None:
-        # A regular day is one whose clock runs on without a change until the midnight after the next, as far as the
-        # windows of that day can reach. Its times need one addition; None marks the others.
+        # A regular day is one whose clock runs on without a change until the midnight after the next, as far as
+        # the windows of that day can reach. Its times need one addition; None marks the others.
         start = datetime.fromordinal(day)
         offsets = {
             _offset((start + timedelta(days=count)).replace(tzinfo=self.tzinfo, fold=fold))
