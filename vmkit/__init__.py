@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from vmkit.plan.model import Result as Result
     from vmkit.plan.model import Status as Status
     from vmkit.provision.request import CreateRequest as CreateRequest
+    from vmkit.schedule.model import Schedule as Schedule
+    from vmkit.schedule.parse import parse_schedule as parse_schedule
     from vmkit.units import Limit as Limit
     from vmkit.vm.reference import VmRef as VmRef
     from vmkit.vm.state import PowerState as PowerState
@@ -41,11 +43,13 @@ _HOMES = {
     "PowerState": "vmkit.vm.state",
     "Result": "vmkit.plan.model",
     "RunStrategy": "vmkit.vm.strategy",
+    "Schedule": "vmkit.schedule.model",
     "Status": "vmkit.plan.model",
     "VmRef": "vmkit.vm.reference",
     "VmView": "vmkit.vm.state",
     "Vmkit": "vmkit.api",
     "VmkitError": "vmkit.errors",
+    "parse_schedule": "vmkit.schedule.parse",
 }
 
 __all__ = [
@@ -58,12 +62,14 @@ __all__ = [
     "PowerState",
     "Result",
     "RunStrategy",
+    "Schedule",
     "Status",
     "VmRef",
     "VmView",
     "Vmkit",
     "VmkitError",
     "__version__",
+    "parse_schedule",
 ]
 
 
