@@ -147,11 +147,19 @@ class Console:
             self._say(self.style(escape_text(text), "dim", stream=self.stderr))
 
     def error(self, error: VmkitError, *, prefix: str = "") -> None:
-        """Two lines on stderr at most: what is wrong, and what to do. A hint is said once a run."""
-        subject = f"{escape_text(prefix)}: " if prefix else ""
-        if error.where and error.where not in error.message and error.where != prefix:
-            subject += f"{escape_text(error.where)}: "
-        self._say(f"{self.style('error:', 'bad', stream=self.stderr)} {subject}{escape_text(error.message)}")
+        """Two lines on stderr at most: what is wrong, and what to do. A hint is said once a run.
+
+        Args:
+            prefix: what did not happen ("default/web-1 not stopped"); the object is then not named again.
+        """
+        message = error.message
+        if prefix:
+            for named in (f"VirtualMachine {error.where}: ", f"{error.where}: "):
+                message = message.removeprefix(named) if error.where and error.where in prefix else message
+            message = f"{prefix}: {message}"
+        elif error.where and error.where not in message:
+            message = f"{error.where}: {message}"
+        self.problem(message)
         self.hint(error.hint)
 
     def problem(self, text: str) -> None:

@@ -87,6 +87,9 @@ def render_vms(
     headers: bool = True,
 ) -> str:
     """VMs as "table", "wide", "csv" or "name"."""
+    if output == "name" and namespaces:
+        # kubectl's form has no place for the namespace, and whoever pipes names of several needs it.
+        return "".join(f"{vm.ref}\n" for vm in vms)
     if output == "name":
         return "".join(f"virtualmachine.kubevirt.io/{vm.ref.name}\n" for vm in vms)
     columns = vm_columns(
