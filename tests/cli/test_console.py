@@ -6,7 +6,7 @@ import threading
 import pytest
 
 from vmkit.cli.console import Console, choose_color
-from vmkit.errors import NotFound
+from vmkit.errors import NotFound, TemplateError
 
 
 class Terminal(io.StringIO):
@@ -115,6 +115,15 @@ def test_an_error_names_its_object_once() -> None:
         "error: default/web-1: there is none\n"
         "error: default/web-1 is not there\n"
         "error: default/web-1 not started: there is none\n"
+    )
+
+
+def test_an_error_in_a_file_names_line_and_column() -> None:
+    console = _console()
+    console.error(TemplateError("unknown key 'nmae'", where="debian.yaml", line=3, column=5))
+    console.error(TemplateError("debian.yaml is empty", where="debian.yaml", line=1))
+    assert _written(console)[1] == (
+        "error: debian.yaml:3:5: unknown key 'nmae'\nerror: debian.yaml:1: debian.yaml is empty\n"
     )
 
 

@@ -43,6 +43,17 @@ def _is_terminal(stream: TextIO) -> bool:
         return False
 
 
+def _place_of(error: VmkitError) -> str:
+    """Where an error is, as compilers write it ("debian.yaml:12:5"), unless its message says so."""
+    from vmkit.errors import PositionedError
+
+    place = error.where
+    if place and isinstance(error, PositionedError) and error.line is not None:
+        column = f":{error.column}" if error.column is not None else ""
+        return f"{place}:{error.line}{column}"
+    return "" if place in error.message else place
+
+
 class Console:
     """Writes lines; knows about colours, quietness, terminals and closed pipes. Safe to use from many threads.
 
@@ -157,8 +168,8 @@ class Console:
             for named in (f"VirtualMachine {error.where}: ", f"{error.where}: "):
                 message = message.removeprefix(named) if error.where and error.where in prefix else message
             message = f"{prefix}: {message}"
-        elif error.where and error.where not in message:
-            message = f"{error.where}: {message}"
+        elif place := _place_of(error):
+            message = f"{place}: {message}"
         self.problem(message)
         self.hint(error.hint)
 

@@ -101,7 +101,7 @@ def _disk_columns() -> tuple[Column[DiskView], ...]:
         if disk.progress not in ("", "N/A", "100.0%"):
             parts.append(disk.progress)
         if disk.restarts:
-            parts.append(f"{disk.restarts} restarts")
+            parts.append(f"begun anew {disk.restarts}x")
         if disk.message:
             parts.append(disk.message)
         return ", ".join(part for part in parts if part)
