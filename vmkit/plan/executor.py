@@ -21,6 +21,9 @@ DEFAULT_CONCURRENCY: Final = 16
 throttles (virt-config.go); sixteen connections stay well below that on anything but loopback."""
 
 
+_SWEEP_SECONDS: Final = 0.2
+
+
 def check_limit(changes: int, total: int, limit: Limit | None, *, verb: str) -> None:
     """Refuses a run that would change more than allowed, before its first change.
 
@@ -83,35 +86,50 @@ def run(
     if not changes:
         return ()
     job = _Job(changes, do, deadline, should_stop)
-    threads = [
+    starting = [
         threading.Thread(target=job.work, name=f"vmkit-{number}", daemon=True)
         for number in range(max(1, min(concurrency, len(changes))))
     ]
-    for thread in threads:
-        thread.start()
-    outcomes: list[Outcome | None] = [None] * len(changes)
-    missing, interrupted = len(changes), False
-    while missing:
+    unheard, interrupted = set(range(len(changes))), False
+    while unheard:
         try:
-            index, result = job.results.get()
+            if starting:
+                starting.pop().start()
+                continue
+            _hear(job, job.next_finished(unheard, sweep=interrupted), unheard, on_outcome)
         except KeyboardInterrupt:
             if interrupted:
                 raise
             interrupted = True
+            starting.clear()
             job.interrupt()
+        except BaseException:
+            job.interrupt()
+            raise
+    return tuple(result for result in job.results if isinstance(result, Outcome))
+
+
+def _hear(
+    job: _Job, numbers: Iterable[int], unheard: set[int], on_outcome: Callable[[Outcome], None] | None
+) -> None:
+    for number in numbers:
+        if number not in unheard:
             continue
-        if isinstance(result, BaseException):
-            job.interrupt()
+        unheard.discard(number)
+        result = job.results[number]
+        if isinstance(result, Outcome):
+            if on_outcome is not None:
+                on_outcome(result)
+        elif result is not None:
             raise result
-        outcomes[index] = result
-        missing -= 1
-        if on_outcome is not None:
-            on_outcome(result)
-    return tuple(outcome for outcome in outcomes if outcome is not None)
 
 
 class _Job:
-    """What the workers share: the next change's number and where results go."""
+    """What the workers share: the next change's number, and the results by number.
+
+    Ctrl-C may strike the caller's thread anywhere, also between taking a number off the queue and looking at it.
+    So results stand in a list, and the queue only says that there is something new to see in it.
+    """
 
     def __init__(
         self,
@@ -120,7 +138,8 @@ class _Job:
         deadline: float | None,
         should_stop: Callable[[], bool] | None,
     ) -> None:
-        self.results: queue.SimpleQueue[tuple[int, Outcome | BaseException]] = queue.SimpleQueue()
+        self.results: list[Outcome | BaseException | None] = [None] * len(changes)
+        self._finished: queue.SimpleQueue[int] = queue.SimpleQueue()
         self._changes = changes
         self._do = do
         self._deadline = deadline
@@ -129,28 +148,39 @@ class _Job:
         self._lock = threading.Lock()
         self._end: VmkitError | None = None
 
+    def next_finished(self, unheard: set[int], *, sweep: bool) -> Iterable[int]:
+        """Waits for a result; with ``sweep`` looks through all of them from time to time."""
+        try:
+            return (self._finished.get(timeout=_SWEEP_SECONDS if sweep else None),)
+        except queue.Empty:
+            return [number for number in sorted(unheard) if self.results[number] is not None]
+
     def interrupt(self) -> None:
+        """Begins no further change. What is under way goes on to its end."""
         self._end = Interrupted("interrupted before its turn", hint="run it again to do the rest")
+        self.work()
 
     def work(self) -> None:
+        """Takes change after change, until none is left."""
         while True:
             with self._lock:
                 number = next(self._numbers, None)
             if number is None:
                 return
-            change = self._changes[number]
-            end = self._why_end()
-            if end is not None:
-                self.results.put((number, not_tried(change, end)))
-                continue
-            begun = time.monotonic()
-            try:
-                result: Outcome | BaseException = self._do(change)
-            except VmkitError as error:
-                result = failed(change.target, change.verb, error, seconds=time.monotonic() - begun)
-            except BaseException as defect:  # noqa: BLE001 - raised again in the caller's thread
-                result = defect
-            self.results.put((number, result))
+            self.results[number] = self._carry_out(self._changes[number])
+            self._finished.put(number)
+
+    def _carry_out(self, change: Change) -> Outcome | BaseException:
+        end = self._why_end()
+        if end is not None:
+            return not_tried(change, end)
+        begun = time.monotonic()
+        try:
+            return self._do(change)
+        except VmkitError as error:
+            return failed(change.target, change.verb, error, seconds=time.monotonic() - begun)
+        except BaseException as defect:  # noqa: BLE001 - raised again in the caller's thread
+            return defect
 
     def _why_end(self) -> VmkitError | None:
         if self._end is not None:
