@@ -95,6 +95,8 @@ def find_place(kubeconfig: Path | str | None = None, context: str | None = None)
     cluster = _pick(merged["clusters"], cluster_name, what="cluster", where=where)
     user = _pick(merged["users"], user_name, what="user", where=where) if isinstance(user_name, str) else {}
     _check_server(cluster, cluster_name, where)
+    for entry_name, body in ((cluster_name, cluster), (str(user_name), user)):
+        _check_certificates(body, entry_name, where)
     namespace = entry.get("namespace")
     return Place(files, name, namespace if isinstance(namespace, str) and namespace else "default", cluster, user)
 
@@ -183,6 +185,23 @@ def _check_server(cluster: Mapping[str, Any], name: str, where: str) -> None:
         )
 
 
+def _check_certificates(body: Mapping[str, Any], name: str, where: str) -> None:
+    for key in ("certificate-authority-data", "client-certificate-data", "client-key-data"):
+        text = body.get(key)
+        if not text:
+            continue
+        try:
+            usable = b"-----BEGIN" in base64.b64decode(text, validate=True)
+        except (binascii.Error, TypeError, ValueError):
+            usable = False
+        if not usable:
+            raise ConfigError(
+                f"{key} of {name!r} in {where} is no certificate or key",
+                hint="it is the base64 form of a PEM file",
+                where=where,
+            )
+
+
 def _read_namespace() -> str:
     try:
         return (_IN_CLUSTER / "namespace").read_text(encoding="utf-8").strip() or "default"
@@ -238,8 +257,6 @@ def _load(place: Place) -> Configuration:
                 )
             else:
                 kubernetes_config.load_incluster_config(configuration)  # type: ignore[no-untyped-call]
-        except binascii.Error as error:
-            raise ConfigError(f"certificate data of {place.origin} is no base64") from error
         except _UNREADABLE as error:
             raise ConfigError(f"{place.origin} cannot be used: {_first_line(error)}") from error
     if "exec" in place.user and not configuration.api_key and not configuration.cert_file:

@@ -67,7 +67,7 @@ class Transport:
         self._lock = threading.Lock()
         self._base_headers = {"User-Agent": f"vmkit/{__version__}", "Accept": "application/json"}
         self.contacted = False
-        """Whether the server has ever answered."""
+        """Whether the server has ever been reached."""
         self._urlopen: Callable[..., Any]
         self._open()
 
@@ -153,6 +153,7 @@ class Transport:
             )
         except (http.HTTPError, OSError) as error:
             sent = not isinstance(error, _NEVER_SENT)
+            self.contacted = self.contacted or sent
             raise error_from_transport(error, request.asked, self.server, sent=sent) from error
         return response
 
