@@ -45,12 +45,8 @@ def _validator(api_version: str, kind: str) -> jsonschema.Draft202012Validator:
     if (api_version, kind) in _SINGLE:
         return jsonschema.Draft202012Validator(_strict(_load(_SINGLE[api_version, kind])))
     group, _, version = api_version.rpartition("/")
-    names = [f"io.k8s.api.{group.split('.')[0] or 'core'}.{version}.{kind}"]
-    for file in _DEFINITIONS:
-        for name, schema in _load(file).items():
-            for known in schema.get("x-kubernetes-group-version-kind", []):
-                if (known["group"], known["version"], known["kind"]) == (group, version, kind):
-                    names.append(name)
+    reverse = ".".join(reversed(group.split(".")))
+    names = (f"io.k8s.api.{group.split('.')[0] or 'core'}.{version}.{kind}", f"{reverse}.{version}.{kind}")
     for name in names:
         if name in _strict_all():
             root = {"$ref": f"#/components/schemas/{name}", "components": {"schemas": _strict_all()}}
@@ -77,6 +73,8 @@ def _strict(schema: Any) -> Any:
         return schema
     # Patterns are Go's; ``format`` and the x- extensions say nothing to jsonschema.
     strict = {key: _strict(value) for key, value in schema.items() if key not in {"format", "nullable"}}
+    if schema.get("format") == "int-or-string":
+        strict["type"] = ["integer", "string"]
     if (
         isinstance(strict.get("properties"), dict)
         and "additionalProperties" not in strict

@@ -69,7 +69,9 @@ def decide_storage(
             Reason("CephNotReadable", "the health of the storage is unknown: CephClusters cannot be listed"),
         )
     clusters = list(ceph_clusters)
-    chosen = [item for item in clusters if not cluster_namespace or _metadata(item, "namespace") == cluster_namespace]
+    chosen = [
+        item for item in clusters if not cluster_namespace or _metadata(item, "namespace") == cluster_namespace
+    ]
     if not chosen:
         where = f" in namespace {cluster_namespace}" if cluster_namespace else ""
         return StorageVerdict(

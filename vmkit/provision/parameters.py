@@ -282,7 +282,7 @@ def _read_image(parameter: Parameter, value: Any) -> list[str]:
         try:
             parse_image(text)
         except InputError as problem:
-            raise _error(parameter, problem.message, problem.hint) from None
+            raise _error(parameter, f"takes an image, not {_shown(parameter, text)}", problem.hint) from None
     return [str(text) for text in texts]
 
 

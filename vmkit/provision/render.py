@@ -214,7 +214,8 @@ class Renderer:
         line = _marked_line("\n".join(lines[: place.line]))
         source = _source_line(body.source, line)
         rendered = re.sub("\ue002[0-9]+\ue003", "", lines[place.line - 1]) if place.line <= len(lines) else ""
-        column = place.column if rendered == source else _column(body.source, line, "")
+        same = source.startswith(rendered[: place.column - 1])
+        column = place.column if same else _column(body.source, line, "")
         return Position(body.line + line - 1, body.indent + column)
 
     def _token_line(self, body: TemplateBody, names: Mapping[str, Any], token: int | None) -> int:

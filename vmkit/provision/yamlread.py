@@ -36,6 +36,10 @@ MAX_CHARACTERS: Final = 3 * 2**20
 """Twice what etcd stores for one object (1.5 MiB), so that lists of a few objects still pass."""
 
 
+_SUSPICIOUS: Final = 500
+_DEEP_LINE: Final = re.compile(r"(?m)^[-?: ]{500}")
+
+
 class _Loader(_BaseLoader):
     """The safe loader with YAML 1.2's core types only."""
 
@@ -95,6 +99,7 @@ def compose_documents(
     """
     if len(text) > MAX_CHARACTERS:
         raise error(f"more than {MAX_CHARACTERS} characters of YAML", where=where)
+    _check_depth(text, where, error)
     loader = _Loader(text)
     try:
         while loader.check_node():
@@ -117,6 +122,27 @@ def compose_documents(
         raise error(f"nested deeper than {MAX_DEPTH} levels", where=where) from None
     finally:
         loader.dispose()
+
+
+def _check_depth(text: str, where: str, error: type[PositionedError]) -> None:
+    # The parser's composer recurses in C, where endless nesting would end the process. Only a text with many
+    # brackets, or a line that begins with very many indicators, can nest deeply; such a text is walked event by
+    # event first.
+    if text.count("[") + text.count("{") < _SUSPICIOUS and not _DEEP_LINE.search(text):
+        return
+    depth = 0
+    try:
+        for event in yaml.parse(text, Loader=_Loader):
+            if isinstance(event, yaml.CollectionStartEvent):
+                depth += 1
+                if depth > MAX_DEPTH:
+                    raise error(
+                        f"nested deeper than {MAX_DEPTH} levels", where=where, line=event.start_mark.line + 1
+                    )
+            elif isinstance(event, yaml.CollectionEndEvent):
+                depth -= 1
+    except yaml.YAMLError:
+        return  # said with its place by the composer, which stops at the same character
 
 
 def _hint(problem: yaml.MarkedYAMLError) -> str:
