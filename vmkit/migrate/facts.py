@@ -177,8 +177,10 @@ class Runtime(_Fact, frozen=True):
     """What a service runs on: its language, its entry point, and what its own code needs.
 
     ``application`` is "wsgi", "asgi", "fetch", "static", "script" or ""; ``entry_point`` is "module:callable" or a
-    path. ``imports`` are the top-level modules its own code names; ``native_modules`` compiled files among them;
-    ``file_writes`` places that write files; ``dynamic`` places that a scan cannot see through.
+    path. ``imports`` are the top-level modules its own code names that are not its own; ``libraries`` those that
+    were found beside it, with what they import in turn; ``unresolved`` those that were not found; ``native_modules``
+    compiled files among all of them; ``file_writes`` places that write files; ``dynamic`` places that a scan cannot
+    see through.
     """
 
     service: str
@@ -189,11 +191,12 @@ class Runtime(_Fact, frozen=True):
     framework: str = ""
     root: str = ""
     imports: list[str] = []
+    libraries: list[str] = []
+    unresolved: list[str] = []
     native_modules: list[str] = []
     file_writes: list[Evidence] = []
     dynamic: list[Evidence] = []
     threads_or_processes: list[Evidence] = []
-    outbound: list[str] = []
     source_bytes: int = 0
     problems: list[str] = []
     evidence: list[Evidence] = []
@@ -345,7 +348,9 @@ def decode_facts(data: bytes, *, where: str = "") -> Facts:
     try:
         head = msgspec.json.decode(data)
         if not isinstance(head, dict) or head.get("kind") != KIND:
-            raise EvidenceError("not a facts document", hint="make one with vmkit migrate inspect -o json", where=where)
+            raise EvidenceError(
+                "not a facts document", hint="make one with vmkit migrate inspect -o json", where=where
+            )
         if head.get("schemaVersion") != SCHEMA_VERSION:
             raise EvidenceError(
                 f"its schema version is {head.get('schemaVersion')!r}, this vmkit reads {SCHEMA_VERSION}",

@@ -22,7 +22,9 @@ _ROOT_INODE: Final = 2
 
 # s_feature_incompat
 _COMPRESSION, _FILETYPE, _RECOVER, _META_BG, _64BIT = 0x1, 0x2, 0x4, 0x10, 0x80
-_KNOWN: Final = 0x2 | 0x4 | 0x10 | 0x40 | 0x80 | 0x100 | 0x200 | 0x400 | 0x2000 | 0x4000 | 0x8000 | 0x10000 | 0x20000
+_KNOWN: Final = (
+    0x2 | 0x4 | 0x10 | 0x40 | 0x80 | 0x100 | 0x200 | 0x400 | 0x2000 | 0x4000 | 0x8000 | 0x10000 | 0x20000
+)
 # i_flags
 _ENCRYPTED, _EXTENTS, _INLINE = 0x800, 0x80000, 0x10000000
 
@@ -121,7 +123,7 @@ class Ext4Volume:
             inode = self._inode(journal_inode)
             replay = read_journal(
                 lambda number: self._map(inode, number)[0],
-                lambda number: self._read_block(number),
+                self._read_block,
                 block_bytes=self._block,
                 blocks=min(-(-inode.size // self._block), self._blocks),
                 where=self.where,

@@ -74,7 +74,12 @@ def read_journal(
 
 class _Walk:
     def __init__(
-        self, locate: Callable[[int], int], read_block: Callable[[int], bytes], features: int, first: int, length: int
+        self,
+        locate: Callable[[int], int],
+        read_block: Callable[[int], bytes],
+        features: int,
+        first: int,
+        length: int,
     ) -> None:
         self._locate, self._read_block = locate, read_block
         self._features, self._first, self._length = features, first, length
@@ -145,6 +150,4 @@ class _Walk:
         (used,) = struct.unpack_from(">I", data, 12)
         step = 8 if self._wide else 4
         end = min(used, len(data))
-        return [
-            int.from_bytes(data[at : at + step], "big") for at in range(16, end - step + 1, step)
-        ]
+        return [int.from_bytes(data[at : at + step], "big") for at in range(16, end - step + 1, step)]

@@ -137,7 +137,10 @@ def _convert(path: Path, kind: str, scratch: Path | None) -> Image:
     with tempfile.TemporaryDirectory(prefix="vmkit-image-", dir=scratch) as folder:
         raw = Path(folder) / "disk.raw"
         # The option form keeps a path with a colon or a leading "json:" from being read as a protocol.
-        source = ["--image-opts", f"driver={kind},file.driver=file,file.filename={_escape_option(path.absolute())}"]
+        source = [
+            "--image-opts",
+            f"driver={kind},file.driver=file,file.filename={_escape_option(path.absolute())}",
+        ]
         _run_limited([program, "convert", *source, "-O", "raw", str(raw)], str(path))
         device = FileDevice(raw)
     # The name is gone, the open descriptor keeps the data: nothing is left behind however the process ends.

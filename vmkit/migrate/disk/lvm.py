@@ -208,7 +208,9 @@ def _volume_device(where: str, logical: Mapping[str, Any], group: _Group) -> Dev
         segment = _mapping(logical, f"segment{number}")
         kind = segment.get("type")
         if kind != "striped":
-            raise DamagedImage(f"volumes of type {str(kind)[:20]!r} cannot be read without the kernel", where=where)
+            raise DamagedImage(
+                f"volumes of type {str(kind)[:20]!r} cannot be read without the kernel", where=where
+            )
         size = _count(segment, "extent_count", 2**40) * group.extent_bytes
         stripes = _stripes(segment, group, where)
         if len(stripes) == 1:

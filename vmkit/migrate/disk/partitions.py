@@ -82,9 +82,7 @@ def read_table(disk: Device) -> Table:
 
 
 def _mbr_entries(sector: bytes) -> list[tuple[int, int, int]]:
-    return [
-        (sector[start + 4], *struct.unpack_from("<II", sector, start + 8)) for start in range(446, 510, 16)
-    ]
+    return [(sector[start + 4], *struct.unpack_from("<II", sector, start + 8)) for start in range(446, 510, 16)]
 
 
 def _looks_like_mbr(sector: bytes, entries: list[tuple[int, int, int]], size: int) -> bool:
@@ -134,7 +132,9 @@ def _read_logical(disk: Device, base: int, signature: int, number: int) -> tuple
 
 def _mbr_partition(number: int, kind: int, start: int, count: int, signature: int) -> Partition:
     identifier = f"{signature:08x}-{number:02x}" if signature else ""
-    return Partition(number, start * SECTOR, count * SECTOR, _MBR_TYPES.get(kind, f"type 0x{kind:02x}"), identifier)
+    return Partition(
+        number, start * SECTOR, count * SECTOR, _MBR_TYPES.get(kind, f"type 0x{kind:02x}"), identifier
+    )
 
 
 def _read_gpt(disk: Device, notes: tuple[str, ...]) -> Table | None:
@@ -189,5 +189,7 @@ def _gpt_at(disk: Device, at: int, sector: int) -> tuple[Partition, ...] | None:
 def _fitting(partitions: list[Partition], size: int, notes: list[str]) -> list[Partition]:
     fitting = [one for one in partitions if one.size > 0 and one.offset + one.size <= size]
     if len(fitting) < len(partitions):
-        notes.append(f"{len(partitions) - len(fitting)} partitions end behind the end of the disk and are left out")
+        notes.append(
+            f"{len(partitions) - len(fitting)} partitions end behind the end of the disk and are left out"
+        )
     return fitting

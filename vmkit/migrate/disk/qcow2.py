@@ -66,7 +66,7 @@ class Qcow2Device:
                 where=where,
             )
         self._cluster_bits, self._cluster = cluster_bits, 1 << cluster_bits
-        self._size = size
+        self._size: int = size
         self._zstd = False
         entry_bytes = 8
         self.dirty = False
@@ -87,15 +87,21 @@ class Qcow2Device:
         self._clusters = BlockCache(_CACHE_BYTES)
 
     def _read_v3(self, file: Device) -> int:
+        incompatible: int
+        header_length: int
         incompatible, _compatible, _autoclear, _order, header_length = struct.unpack(">QQQII", file.read(72, 32))
         self.dirty = bool(incompatible & _DIRTY)
         if incompatible & _CORRUPT:
             raise DamagedImage(
-                "the image is marked as corrupt", hint="qemu-img check -r all repairs a copy of it", where=self.where
+                "the image is marked as corrupt",
+                hint="qemu-img check -r all repairs a copy of it",
+                where=self.where,
             )
         if incompatible & _EXTERNAL_DATA:
             raise EvidenceError(
-                "the image keeps its data in another file", hint="qemu-img convert it to one file", where=self.where
+                "the image keeps its data in another file",
+                hint="qemu-img convert it to one file",
+                where=self.where,
             )
         unknown = incompatible & ~(_DIRTY | _COMPRESSION | _EXTENDED_L2)
         if unknown:
@@ -109,7 +115,8 @@ class Qcow2Device:
             if method not in (0, 1):
                 raise DamagedImage(f"unknown compression method {method}", where=self.where)
             self._zstd = method == 1
-        return 16 if incompatible & _EXTENDED_L2 else 8
+        extended = bool(incompatible & _EXTENDED_L2)
+        return 16 if extended else 8
 
     @property
     def size(self) -> int:
@@ -194,7 +201,11 @@ class Qcow2Device:
         if stored <= 0:
             raise DamagedImage("a compressed cluster lies behind the end of the file", where=self.where)
         packed = self._file.read(offset, stored)
-        data = _unzstd(packed, self._cluster, self.where) if self._zstd else _inflate(packed, self._cluster, self.where)
+        data = (
+            _unzstd(packed, self._cluster, self.where)
+            if self._zstd
+            else _inflate(packed, self._cluster, self.where)
+        )
         if len(data) != self._cluster:
             raise DamagedImage(f"cluster {number} unpacks to {len(data)} bytes", where=self.where)
         self._clusters.put(number, data)

@@ -30,7 +30,8 @@ _Extent = tuple[int, int, int]
 
 class _Inode:
     __slots__ = (
-        "blocks", "extents", "fork", "format", "gid", "links", "mode", "modified", "number", "size", "uid", "version",
+        "blocks", "extents", "fork", "format", "gid", "links", "mode", "modified", "number", "size", "uid",
+        "version",
     )  # fmt: skip
 
     def __init__(self, number: int, raw: bytes, where: str) -> None:
@@ -85,7 +86,9 @@ class XfsVolume:
         self._group_blocks, self._groups = struct.unpack_from(">II", block, 84)
         (version,) = struct.unpack_from(">H", block, 100)
         (self._inode_bytes,) = struct.unpack_from(">H", block, 104)
-        block_log, _, inode_log, self._inodes_per_block_log, self._group_log = struct.unpack_from(">BBBBB", block, 120)
+        block_log, _, inode_log, self._inodes_per_block_log, self._group_log = struct.unpack_from(
+            ">BBBBB", block, 120
+        )
         (directory_log,) = struct.unpack_from(">B", block, 192)
         (features2,) = struct.unpack_from(">I", block, 200)
         (incompatible,) = struct.unpack_from(">I", block, 216)
@@ -125,7 +128,7 @@ class XfsVolume:
         group, inside = block >> self._group_log, block & ((1 << self._group_log) - 1)
         if group >= self._groups or inside >= self._group_blocks:
             raise DamagedImage(f"something points to block {block}, which does not exist", where=self.where)
-        return (group * self._group_blocks + inside) * self._block
+        return int((group * self._group_blocks + inside) * self._block)
 
     def _read_block(self, block: int) -> bytes:
         cached = self._cache.get(block)
@@ -252,7 +255,9 @@ class XfsVolume:
         else:
             # Version 5 puts a header of 56 bytes into every block of a remote link.
             _, extents = self._map(inode)
-            blocks = [self._read_block(start + index) for _, count, start in extents for index in range(count)][:16]
+            blocks = [self._read_block(start + index) for _, count, start in extents for index in range(count)][
+                :16
+            ]
             if any(data[:4] != b"XSLM" for data in blocks):
                 raise DamagedImage(f"inode {node} is a damaged link", where=self.where)
             raw = b"".join(data[56:] for data in blocks)[: inode.size]

@@ -29,7 +29,9 @@ def inspect_groups(tree: Tree) -> list[Group]:
     for line in tree.read_lines("/etc/group")[:_MAX_ACCOUNTS]:
         fields = line.split(":")
         if len(fields) == 4 and _is_id(fields[2]):
-            found.append(Group(name=fields[0], gid=int(fields[2]), members=[one for one in fields[3].split(",") if one]))
+            found.append(
+                Group(name=fields[0], gid=int(fields[2]), members=[one for one in fields[3].split(",") if one])
+            )
     return found
 
 

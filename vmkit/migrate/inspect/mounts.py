@@ -10,7 +10,8 @@ from vmkit.migrate.tree.fstab import parse_fstab
 from vmkit.migrate.tree.rooted import Tree
 
 _NETWORK: Final = frozenset(
-    {"nfs", "nfs4", "cifs", "smb3", "smbfs", "ceph", "fuse.ceph", "glusterfs", "fuse.glusterfs", "fuse.sshfs", "9p",
+    {"nfs", "nfs4", "cifs", "smb3", "smbfs", "ceph", "fuse.ceph", "glusterfs", "fuse.glusterfs", "fuse.sshfs",
+     "9p",
      "virtiofs", "lustre", "beegfs", "ocfs2", "gfs2", "afs"}
 )  # fmt: skip
 _MAX_MOUNTS: Final = 1000

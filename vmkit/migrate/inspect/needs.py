@@ -13,15 +13,19 @@ from vmkit.migrate.tree.rooted import Tree
 _SYSCTL_FOLDERS: Final = ("/etc/sysctl.d", "/usr/local/lib/sysctl.d")
 # Modules that every machine loads: they say nothing about its work.
 _COMMON_MODULES: Final = frozenset(
-    {"loop", "lp", "rtc", "tun", "br_netfilter", "overlay", "virtio", "virtio_net", "virtio_blk", "virtio_pci", "fuse",
-     "autofs4", "cpuid", "msr", "nf_conntrack", "dm_mod", "virtio_rng", "virtio_console", "virtio_balloon", "iscsi_tcp"}
+    {"loop", "lp", "rtc", "tun", "br_netfilter", "overlay", "virtio", "virtio_net", "virtio_blk",
+     "virtio_pci", "fuse",
+     "autofs4", "cpuid", "msr", "nf_conntrack", "dm_mod", "virtio_rng", "virtio_console", "virtio_balloon",
+     "iscsi_tcp"}
 ) - {"br_netfilter", "overlay", "iscsi_tcp"}  # fmt: skip
 
 _ENGINES: Final = {
-    "docker": ("docker.service", "docker.socket"), "containerd": ("containerd.service",), "podman": ("podman.service",),
+    "docker": ("docker.service", "docker.socket"), "containerd": ("containerd.service",),
+    "podman": ("podman.service",),
     "cri-o": ("crio.service",), "kubelet": ("kubelet.service",), "k3s": ("k3s.service", "k3s-agent.service"),
     "libvirt": ("libvirtd.service", "virtqemud.service"), "lxd": ("lxd.service", "incus.service"),
-    "systemd-nspawn": ("machines.target", "systemd-nspawn@"), "microk8s": ("snap.microk8s",), "nomad": ("nomad.service",),
+    "systemd-nspawn": ("machines.target", "systemd-nspawn@"), "microk8s": ("snap.microk8s",),
+    "nomad": ("nomad.service",),
 }  # fmt: skip
 _KERNEL_SERVICES: Final = {
     "nfs-server": ("nfs-server.service", "nfs-kernel-server.service", "nfsd.service"),
@@ -33,14 +37,17 @@ _KERNEL_SERVICES: Final = {
     "vpn": ("openvpn@", "openvpn-server@", "wg-quick@", "strongswan.service", "ipsec.service"),
     "router": ("bird.service", "frr.service", "quagga.service", "dnsmasq.service", "isc-dhcp-server.service",
                "radvd.service", "kea-dhcp4-server.service"),
-    "desktop": ("gdm.service", "gdm3.service", "lightdm.service", "sddm.service", "xrdp.service", "display-manager.service"),
+    "desktop": ("gdm.service", "gdm3.service", "lightdm.service", "sddm.service", "xrdp.service",
+    "display-manager.service"),
     "directory": ("samba-ad-dc.service", "dirsrv@", "ipa.service", "krb5-kdc.service"),
 }  # fmt: skip
 _LICENCE_PACKAGES: Final = re.compile(r"^(?:flexlm|lmgrd|sentinel|hasp|aksusbd|codemeter|wibukey)", re.IGNORECASE)
 _LICENCE_PATHS: Final = re.compile(
     r"/(?:lmgrd|lmadmin|rlm|aksusbd|hasplmd|CodeMeterLin)$|/[^/]*\.(?:lic|licx|license\.dat)$|/license\.(?:dat|key)$"
 )
-_HARDWARE_BOUND: Final = re.compile(rb"\b(?:HOSTID|hostid|VENDOR_STRING|ETHERNET|UUID|ID)\s*=|^\s*SERVER\s+\S+\s+[0-9A-Fa-f]{12}", re.M)
+_HARDWARE_BOUND: Final = re.compile(
+    rb"\b(?:HOSTID|hostid|VENDOR_STRING|ETHERNET|UUID|ID)\s*=|^\s*SERVER\s+\S+\s+[0-9A-Fa-f]{12}", re.MULTILINE
+)
 
 
 def inspect_kernel(tree: Tree, units: Iterable[Unit], packages: Packages, ownership: Ownership) -> list[Need]:
@@ -68,7 +75,9 @@ def inspect_kernel(tree: Tree, units: Iterable[Unit], packages: Packages, owners
     for line in tree.read_lines("/etc/selinux/config"):
         if line.strip() == "SELINUX=enforcing":
             found += _selinux(tree)
-    kernels = [one.name for one in packages.items if one.name.startswith(("linux-image-", "kernel-rt", "kernel-core"))]
+    kernels = [
+        one.name for one in packages.items if one.name.startswith(("linux-image-", "kernel-rt", "kernel-core"))
+    ]
     for name in tree.names("/boot"):
         path = f"/boot/{name}"
         if name.startswith("vmlinuz-") and ownership.known and kernels and not ownership.package_of(path):
@@ -76,7 +85,9 @@ def inspect_kernel(tree: Tree, units: Iterable[Unit], packages: Packages, owners
     return found
 
 
-_PLAIN_DEVICES: Final = frozenset({"/dev/null", "/dev/zero", "/dev/random", "/dev/urandom", "/dev/full", "/dev/tty"})
+_PLAIN_DEVICES: Final = frozenset(
+    {"/dev/null", "/dev/zero", "/dev/random", "/dev/urandom", "/dev/full", "/dev/tty"}
+)
 
 
 def _unit_evidence(units: Iterable[Unit], name: str) -> list[Evidence]:
@@ -97,7 +108,10 @@ def _modules(tree: Tree) -> list[Need]:
 
 def _sysctl(tree: Tree) -> list[Need]:
     found: list[Need] = []
-    paths = ["/etc/sysctl.conf", *(path for folder in _SYSCTL_FOLDERS for path in tree.files(folder, suffix=".conf"))]
+    paths = [
+        "/etc/sysctl.conf",
+        *(path for folder in _SYSCTL_FOLDERS for path in tree.files(folder, suffix=".conf")),
+    ]
     for path in paths:
         for number, line in enumerate(tree.read_lines(path), 1):
             match = re.match(r"\s*-?([\w./*-]+)\s*=\s*(\S.*?)\s*$", line)
@@ -113,16 +127,24 @@ def _sysctl(tree: Tree) -> list[Need]:
 
 # Hardening and console settings that distributions ship; a pod has its node's.
 _HARMLESS_SYSCTL: Final = (
-    "kernel.printk", "kernel.kptr_restrict", "kernel.sysrq", "kernel.dmesg_restrict", "kernel.yama", "kernel.core_",
-    "fs.protected_", "net.ipv4.conf.", "net.ipv6.conf.", "net.ipv4.icmp_", "net.ipv4.tcp_syncookies", "vm.mmap_min_addr",
-    "kernel.pid_max", "net.core.default_qdisc", "fs.suid_dumpable", "kernel.unprivileged_", "net.ipv4.ping_group_range",
+    "kernel.printk", "kernel.kptr_restrict", "kernel.sysrq", "kernel.dmesg_restrict", "kernel.yama",
+    "kernel.core_",
+    "fs.protected_", "net.ipv4.conf.", "net.ipv6.conf.", "net.ipv4.icmp_", "net.ipv4.tcp_syncookies",
+    "vm.mmap_min_addr",
+    "kernel.pid_max", "net.core.default_qdisc", "fs.suid_dumpable", "kernel.unprivileged_",
+    "net.ipv4.ping_group_range",
     "kernel.randomize_va_space", "net.ipv4.ip_forward", "dev.tty.",
 )  # fmt: skip
 
 
 def _filters(tree: Tree) -> list[Need]:
     found: list[Need] = []
-    for path in ("/etc/iptables/rules.v4", "/etc/sysconfig/iptables", "/etc/nftables.conf", "/etc/sysconfig/nftables.conf"):
+    for path in (
+        "/etc/iptables/rules.v4",
+        "/etc/sysconfig/iptables",
+        "/etc/nftables.conf",
+        "/etc/sysconfig/nftables.conf",
+    ):
         for number, line in enumerate(tree.read_lines(path), 1):
             text = line.strip()
             if re.search(r"\b(?:MASQUERADE|DNAT|SNAT|masquerade|dnat to|snat to)\b", text) and text[:1] != "#":
@@ -162,14 +184,18 @@ def inspect_network(tree: Tree, listeners: Iterable[Listener], mounts: Iterable[
     for number, line in enumerate(tree.read_lines("/etc/hosts"), 1):
         words = line.split("#", 1)[0].split()
         if len(words) >= 2 and not re.match(r"(?:127\.|::1|fe00|ff0|0\.0\.0\.0|fe80)", words[0]):
-            found.append(Need(kind="hosts-entry", name=" ".join(words), evidence=[Evidence(path="/etc/hosts", line=number)]))
+            found.append(
+                Need(kind="hosts-entry", name=" ".join(words), evidence=[Evidence(path="/etc/hosts", line=number)])
+            )
     for listener in listeners:
         if listener.port is not None and listener.address not in _ANY_OR_LOCAL:
             name = f"{listener.address}:{listener.port}"
             found.append(Need(kind="fixed-address", name=name, evidence=listener.evidence))
     for mount in mounts:
         if mount.network:
-            found.append(Need(kind="network-mount", name=f"{mount.source} on {mount.target}", evidence=mount.evidence))
+            found.append(
+                Need(kind="network-mount", name=f"{mount.source} on {mount.target}", evidence=mount.evidence)
+            )
     return found[:500]
 
 

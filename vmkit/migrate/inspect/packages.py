@@ -60,10 +60,10 @@ def inspect_packages(tree: Tree) -> tuple[Packages, Ownership]:
             return _read_rpm(tree, f"{folder}/rpmdb.sqlite")
         for name in ("Packages.db", "Packages"):
             if tree.is_file(f"{folder}/{name}"):
-                problem = (
-                    "the rpm database is in an older format (Berkeley DB or ndb): only the guest's own rpm reads it"
-                )
-                return Packages(manager="rpm", problem=problem, evidence=[Evidence(path=f"{folder}/{name}")]), Ownership()
+                problem = "the rpm database is in an older format (Berkeley DB or ndb): only the guest's own rpm reads it"
+                return Packages(
+                    manager="rpm", problem=problem, evidence=[Evidence(path=f"{folder}/{name}")]
+                ), Ownership()
     return Packages(manager="", problem="no package database was found"), Ownership()
 
 
@@ -236,9 +236,7 @@ def _read_rpm(tree: Tree, path: str) -> tuple[Packages, Ownership]:
             name = tags.get(_NAME)
             if not isinstance(name, str) or name == "gpg-pubkey":
                 continue
-            packages.append(
-                Package(name=name, version=_rpm_version(tags), architecture=str(tags.get(_ARCH, "")))
-            )
+            packages.append(Package(name=name, version=_rpm_version(tags), architecture=str(tags.get(_ARCH, ""))))
             _own_rpm_files(tags, name, ownership, normalise)
     except (sqlite3.Error, VmkitError, OSError, struct.error) as error:
         tree.note_problem(f"{path}: {error}")

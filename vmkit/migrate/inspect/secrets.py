@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 from vmkit.migrate.facts import Evidence, Secret, Unit
 from vmkit.migrate.tree.rooted import Tree
 from vmkit.migrate.tree.volume import Kind
 
-WITHHELD: Final = "***"
+WITHHELD: Final = "***"  # what stands in place of a value
 _MAX_FILES: Final = 4000
 _SCAN_BYTES: Final = 256 * 2**10
 _MAX_SECRETS: Final = 500
@@ -29,7 +29,9 @@ _ASSIGNMENT: Final = re.compile(
     r"""^\s*(?:export\s+|set\s+|\$|['"])?(?P<name>[A-Za-z][\w.\-]{0,80})['"\]]*\s*(?:=>|[:=])\s*"""
     r"""(?P<value>"[^"]*"|'[^']*'|[^\s#;,]+)"""
 )
-_CREDENTIALS_IN_URL: Final = re.compile(r"(?P<head>\b[a-z][a-z0-9+.\-]*://[^\s/:@]*:)(?P<secret>[^\s@/]+)(?=@)", re.I)
+_CREDENTIALS_IN_URL: Final = re.compile(
+    r"(?P<head>\b[a-z][a-z0-9+.\-]*://[^\s/:@]*:)(?P<secret>[^\s@/]+)(?=@)", re.IGNORECASE
+)
 _PRIVATE_KEY: Final = re.compile(r"-----BEGIN (?:[A-Z0-9]+ )*PRIVATE KEY(?: BLOCK)?-----")
 _CLOUD_KEYS: Final = (
     ("AWS access key", re.compile(r"\b(?:AKIA|ASIA)[0-9A-Z]{16}\b")),
@@ -64,7 +66,14 @@ _TEXT_SUFFIXES: Final = re.compile(
     r"\.(?:conf|cfg|cnf|ini|env|properties|toml|ya?ml|json|xml|sh|py|js|php|rb|pl|service|pem|key|txt|sql|config)$"
     r"|/[^/.]*$|/\.env(?:\.\w+)?$"
 )
-_SKIP: Final = ("/usr/share/", "/usr/lib/python", "/var/lib/dpkg/", "/etc/ssl/certs/", "/usr/share/ca-certificates/")
+_LIBRARIES: Final = re.compile(r"/(?:site-packages|dist-packages|node_modules|vendor/bundle)/")
+_SKIP: Final = (
+    "/usr/share/",
+    "/usr/lib/python",
+    "/var/lib/dpkg/",
+    "/etc/ssl/certs/",
+    "/usr/share/ca-certificates/",
+)
 
 
 def is_secret_name(name: str) -> bool:
@@ -110,7 +119,8 @@ def inspect_secrets(tree: Tree, paths: Iterable[str], units: Iterable[Unit]) -> 
         if len(found) < _MAX_SECRETS:
             key = (name, path, line)
             found.setdefault(
-                key, Secret(name=name, kind=kind, services=services or [], evidence=[Evidence(path=path, line=line)])
+                key,
+                Secret(name=name, kind=kind, services=services or [], evidence=[Evidence(path=path, line=line)]),
             )
 
     users_of: dict[str, list[str]] = {}
@@ -120,7 +130,7 @@ def inspect_secrets(tree: Tree, paths: Iterable[str], units: Iterable[Unit]) -> 
     checked: set[str] = set()
     wanted = [*users_of, *(path for path in paths if _TEXT_SUFFIXES.search(path) or _is_secret_file(path))]
     for path in wanted[:_MAX_FILES]:
-        if path in checked or path.startswith(_SKIP):
+        if path in checked or path.startswith(_SKIP) or _LIBRARIES.search(path):
             continue
         checked.add(path)
         for name, kind, line in _scan_file(tree, path):
@@ -138,7 +148,7 @@ def _is_secret_file(path: str) -> str:
     return next((kind for pattern, kind in _SECRET_FILES if pattern.search(path)), "")
 
 
-def _scan_file(tree: Tree, path: str) -> list[tuple[str, str, int | None]]:
+def _scan_file(tree: Tree, path: str) -> Sequence[tuple[str, str, int | None]]:
     whole = _is_secret_file(path)
     name = path.rsplit("/", 1)[-1]
     if whole:

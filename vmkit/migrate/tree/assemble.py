@@ -41,7 +41,7 @@ def assemble(volumes: Sequence[DiskVolume], *, limits: Limits | None = None) -> 
     if len(candidates) > 1:
         others = ", ".join(volume.name for _, volume in candidates[1:])
         notes.append(f"{root.name} was taken as the root; {others} look like root file systems too")
-    assert root.files is not None  # noqa: S101 (only volumes with files are candidates)
+    assert root.files is not None
     plain = Tree(root.files, limits=limits)
     mounts: dict[str, Volume] = {}
     points = {root.name: "/"}
@@ -52,7 +52,9 @@ def assemble(volumes: Sequence[DiskVolume], *, limits: Limits | None = None) -> 
         if found is None:
             found = find_by_order(line.source, volumes)
             if found is not None:
-                notes.append(f"{line.source} on {line.target} was matched to {found.name} by the order of the disks")
+                notes.append(
+                    f"{line.source} on {line.target} was matched to {found.name} by the order of the disks"
+                )
         if found is None or found is root:
             if line.source.startswith(("/dev/", "UUID=", "LABEL=", "PARTUUID=", "PARTLABEL=")):
                 notes.append(f"{line.target} ({line.source}) is on no disk that was given")

@@ -58,7 +58,10 @@ class DirectoryVolume:
 
     def children(self, node: Node) -> dict[str, Child]:
         try:
-            with self._folder(str(node).split("/") if node else []) as descriptor, os.scandir(descriptor) as entries:
+            with (
+                self._folder(str(node).split("/") if node else []) as descriptor,
+                os.scandir(descriptor) as entries,
+            ):
                 return {entry.name: Child(self._below(node, entry.name), _kind(entry)) for entry in entries}
         except OSError as error:
             raise self._failed(node, error) from error

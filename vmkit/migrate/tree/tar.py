@@ -38,7 +38,7 @@ class _BoundedHeader(tarfile.TarInfo):
     """Extended headers are read into memory whole: a header that claims gigabytes is refused first."""
 
     @classmethod
-    def frombuf(cls, buf: bytes | bytearray, encoding: str | None, errors: str) -> Self:  # type: ignore[override]
+    def frombuf(cls, buf: bytes | bytearray, encoding: str | None, errors: str) -> Self:
         found = super().frombuf(buf, encoding, errors)  # type: ignore[arg-type]
         if found.type in _LONG and found.size > _MAX_HEADER_BYTES:
             raise DamagedImage(f"an extended header of the tar claims {found.size} bytes")
@@ -193,9 +193,9 @@ def _opener(head: bytes) -> Callable[[IO[bytes]], Any] | None:
     if head[:2] == b"\x1f\x8b":
         return lambda file: gzip.GzipFile(fileobj=file)
     if head[:3] == b"BZh":
-        return lambda file: bz2.BZ2File(file)
+        return bz2.BZ2File
     if head[:6] == b"\xfd7zXZ\0":
-        return lambda file: lzma.LZMAFile(file)
+        return lzma.LZMAFile
     if head[:4] == b"\x28\xb5\x2f\xfd":
         return _open_zstd
     return None
