@@ -197,7 +197,6 @@ class MachineCalls:
         if body.get("addedNodeSelector"):
             migration["spec"]["addedNodeSelector"] = body["addedNodeSelector"]
         dry_run = is_dry_run(body)
-        self._world.context.options.setdefault("migrations", 0)
         review = self._review(request, {}, dry_run=dry_run)
         review.operation, review.rtype = "CREATE", self._types.migration
         try:
@@ -292,16 +291,15 @@ class MachineCalls:
         body = read_body(request, claimName=str)
         vm = self.find_vm(request)
         present = (vm.get("status") or {}).get("memoryDumpRequest")
-        claim = body.get("claimName", "")
-        if not claim and present is None:
+        claim = str(body.get("claimName") or (present or {}).get("claimName") or "")
+        if not claim:
             raise bad_request("Memory dump requires claim name to be set")
-        if present is not None and claim and present["claimName"] != claim:
+        if present is not None and present["claimName"] != claim:
             raise vm_conflict(
                 request.name,
                 f"can't request memory dump for pvc [{claim}] while pvc [{present['claimName']}] is still associated "
                 "as the memory dump pvc",
             )
-        claim = claim or present["claimName"]
         vmi = self.get_vmi(request.namespace, request.name)
         if phase_of(vmi) != "Running":
             raise vmi_conflict(request.name, "VMI is not running")
@@ -339,9 +337,8 @@ class MachineCalls:
         vm = self.find_vm(request)
         present = (vm.get("status") or {}).get("memoryDumpRequest")
         if present is None:
-            raise vm_conflict(
-                request.name, f"can't remove memory dump association for vm {request.name}, no association found"
-            )
+            why = f"can't remove memory dump association for vm {request.name}, no association found"
+            raise vm_conflict(request.name, why)
         if present.get("remove"):
             raise vm_conflict(
                 request.name, f"memory dump remove request for pvc [{present['claimName']}] already exists"
@@ -372,9 +369,9 @@ class MachineCalls:
             raise unreadable("json: cannot unmarshal array into Go value of type map[string]interface {}")
         faults = _schema_faults(vm)
         if faults:
-            error = bad_request("Object is not a valid VirtualMachine")
-            error.details = {"causes": [{"message": fault} for fault in faults]}
-            raise error
+            refusal = bad_request("Object is not a valid VirtualMachine")
+            refusal.details = {"causes": [{"message": fault} for fault in faults]}
+            raise refusal
         schema = self._types.vm.schema
         assert schema is not None
         try:

@@ -12,6 +12,8 @@ What a guest does is said by annotations on the VM (those of the instance win), 
     users               names logged in, comma-separated
     os                  debian, ubuntu, fedora, centos-stream, windows, or none
     filesystem-used     percent of each disk in use (30)
+    migration-seconds   how long a live migration copies (2, and half a second for each GiB of memory)
+    migration           "fail": live migrations fail
 
 A value that cannot be understood is as if it were not there.
 """
@@ -56,6 +58,7 @@ class Guest:
         crash_seconds: it fails so long after power-on; None: it does not.
         crashes_at_boot: it fails before the machine counts as running.
         exit_seconds: it powers itself off so long after power-on; None: it does not.
+        migration_seconds: how long a live migration copies; None: by the size of its memory.
     """
 
     boot_seconds: float = 0.0
@@ -69,6 +72,8 @@ class Guest:
     users: tuple[str, ...] = ()
     system: str = "debian"
     filesystem_used_percent: float = 30.0
+    migration_seconds: float | None = None
+    migration_fails: bool = False
 
     @property
     def os_info(self) -> Object:
@@ -103,6 +108,8 @@ def read_guest(*annotations: Mapping[str, str] | None, default: Guest = DEFAULT)
         users=users if "users" in told else default.users,
         system=system if system in (*_SYSTEMS, "none") else default.system,
         filesystem_used_percent=min(_seconds(told.get("filesystem-used"), default.filesystem_used_percent), 100.0),
+        migration_seconds=_optional_seconds(told.get("migration-seconds", "")),
+        migration_fails=told.get("migration") == "fail",
     )
 
 

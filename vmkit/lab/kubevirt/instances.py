@@ -30,7 +30,6 @@ from vmkit.lab.kubevirt.launcher import (
     memory_overhead,
 )
 from vmkit.lab.kubevirt.marks import Marks
-from vmkit.lab.kubevirt.pods import KUBELET
 from vmkit.lab.kubevirt.power import FINAL_PHASES, condition, is_true, phase_of
 from vmkit.lab.kubevirt.quantities import binary
 from vmkit.lab.kubevirt.scheduling import Rooms
@@ -133,23 +132,28 @@ class InstanceController(Controller):
             self._run(key, vmi, pods)
 
     def _launchers(self, vmi: Object) -> list[Object]:
-        """The launcher pods of an instance, targets of migrations left out."""
-        found = []
-        for rtype, key in self.store.dependents(vmi["metadata"]["uid"]):
-            if rtype is self._pods:
-                entry = self.store.entry(rtype, *key)
-                if entry is not None and _MIGRATION_LABEL not in entry.labels:
-                    found.append(entry.decode())
-        active = (vmi.get("status") or {}).get("activePods") or {}
-        node = (vmi.get("status") or {}).get("nodeName")
-        if node:
-            # After a migration the former target is the launcher.
-            for rtype, key in self.store.dependents(vmi["metadata"]["uid"]):
-                if rtype is self._pods:
-                    entry = self.store.entry(rtype, *key)
-                    if entry is not None and _MIGRATION_LABEL in entry.labels and active.get(entry.uid) == node:
-                        found.append(entry.decode())
-        return found
+        """The launcher pods of an instance: those that live, or if none does those that have ended.
+
+        A migration's target is no launcher until the instance has moved into it.
+        """
+        status = vmi.get("status") or {}
+        active, node = status.get("activePods") or {}, status.get("nodeName")
+        found = [
+            pod
+            for pod in self._all_pods(vmi)
+            if _MIGRATION_LABEL not in pod["metadata"]["labels"]
+            or (node and active.get(pod["metadata"]["uid"]) == node)
+        ]
+        living = [pod for pod in found if (pod.get("status") or {}).get("phase") not in FINAL_PHASES]
+        return living or found
+
+    def _all_pods(self, vmi: Object) -> list[Object]:
+        entries = [
+            self.store.entry(rtype, *key)
+            for rtype, key in self.store.dependents(vmi["metadata"]["uid"])
+            if rtype is self._pods
+        ]
+        return [entry.decode() for entry in entries if entry is not None and APP_LABEL in entry.labels]
 
     def guest(self, vmi: Object) -> Guest:
         """How this instance's guest behaves."""
@@ -170,9 +174,7 @@ class InstanceController(Controller):
             pod = pods[0]
         else:
             name = f"virt-launcher-{vmi['metadata']['name'][:44]}-{self.store.new_suffix()}"
-            pod = self.store.create(
-                self._pods, build_pod(vmi, configuration, name=name), manager="virt-controller"
-            )
+            pod = self.store.create(self._pods, build_pod(vmi, configuration, name=name))
             self._world.record(vmi, "SuccessfulCreate", f"Created virtual machine pod {name}")
         status = vmi["status"]
         vmi["metadata"].setdefault("annotations", {}).update(OBSERVED_VERSIONS)
@@ -403,13 +405,13 @@ class InstanceController(Controller):
     def _end_deleted(self, key: ObjectKey, vmi: Object, pods: list[Object]) -> None:
         """The instance is deleted: its pod goes, its guest powers off, and it has ended."""
         inside = phase_of(vmi) in ("Scheduled", "Running")
-        for pod in pods:
+        for pod in self._all_pods(vmi):
             metadata = pod["metadata"]
             if "deletionTimestamp" not in metadata:
                 self.store.delete(self._pods, metadata["namespace"], metadata["name"])
                 self._world.record(vmi, "SuccessfulDelete", f"Deleted virtual machine pod {metadata['name']}")
         if not inside or not pods:
-            if not self._launchers(vmi):
+            if not self._all_pods(vmi):
                 self._finish(vmi, failed=True)
             return
         self._tell_terminating(vmi)
@@ -454,13 +456,13 @@ class InstanceController(Controller):
             status = pod.get("status") or {}
             if status.get("phase") == "Running":
                 pod["status"] = ended_status(status, failed=failed, at=self._world.now())
-                self.store.update(self._pods, pod, manager=KUBELET, subresource="status")
+                self.store.update(self._pods, pod, subresource="status")
         metadata = vmi["metadata"]
         if "deletionTimestamp" not in metadata:
             return
-        for pod in pods:
+        for pod in self._all_pods(vmi):
             self._remove_pod(pod)
-        if self._launchers(vmi) or FOREGROUND_FINALIZER not in (metadata.get("finalizers") or []):
+        if self._all_pods(vmi) or FOREGROUND_FINALIZER not in (metadata.get("finalizers") or []):
             return
         self._unwatch_claims(ObjectKey(metadata["namespace"], metadata["name"]))
         stored = self.store.find(self._vmis, metadata["namespace"], metadata["name"])

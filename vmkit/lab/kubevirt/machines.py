@@ -132,7 +132,7 @@ class MachineController(Controller):
         disks = survey(self._world, vm) if vm["spec"].get("dataVolumeTemplates") else disks
         self._update_status(vm, vmi, disks, trouble)
         if status != before:
-            self._world.save_vm_status(vm)
+            self._world.save_vm_status(vm, same_fields=status.keys() == before.keys())
         if is_final(vmi):
             self._release(vmi)
         if trouble is not None and trouble.reason == "FailedCreate":

@@ -7,15 +7,19 @@ from typing import Any, Final
 from vmkit.lab.controller import Context, Controller
 from vmkit.lab.kubevirt.admission.webhooks import Admission
 from vmkit.lab.kubevirt.calls import MachineCalls
+from vmkit.lab.kubevirt.clones import CloneController
 from vmkit.lab.kubevirt.instance_calls import InstanceCalls
 from vmkit.lab.kubevirt.instances import InstanceController
 from vmkit.lab.kubevirt.instancetypes.catalogue import build_instancetypes, build_preferences
 from vmkit.lab.kubevirt.machines import MachineController
+from vmkit.lab.kubevirt.migrations import MigrationController, wants_eviction
 from vmkit.lab.kubevirt.pods import LauncherController
+from vmkit.lab.kubevirt.pools import PoolController, ReplicaSetController
 from vmkit.lab.kubevirt.release import LATEST, RELEASES
 from vmkit.lab.kubevirt.resources import SUBRESOURCES, Types, build_aggregated_api
 from vmkit.lab.kubevirt.routes import Handler, Route, page_not_found
 from vmkit.lab.kubevirt.scheduling import Rooms
+from vmkit.lab.kubevirt.snapshots import RestoreController, SnapshotController
 from vmkit.lab.kubevirt.world import World
 
 Object = dict[str, Any]
@@ -50,6 +54,12 @@ class KubeVirt:
             LauncherController(self.world, rooms),
             self._instances,
             MachineController(self.world, self.admission),
+            MigrationController(self.world, self._instances),
+            PoolController(self.world, self.admission),
+            ReplicaSetController(self.world, self.admission),
+            SnapshotController(self.world),
+            RestoreController(self.world),
+            CloneController(self.world),
         )
         self._serve()
 
@@ -92,6 +102,16 @@ class KubeVirt:
             registry.handle(SUBRESOURCES, "virtualmachineinstances", name, route)
         for name in ("console", "vnc", "vnc/screenshot", "usbredir", "vsock", "portforward"):
             registry.handle(SUBRESOURCES, "virtualmachineinstances", name, Route(("GET",), calls.stream))
+
+    def check_eviction(self, pod: Object) -> None:
+        """What KubeVirt's webhook says to the eviction of a pod.
+
+        Raises:
+            ApiError: 429, its instance is to migrate first (and has been marked for it).
+        """
+        refusal = wants_eviction(self.world, pod)
+        if refusal is not None:
+            raise refusal
 
     def seed_objects(self) -> list[Object]:
         """What KubeVirt's operator has created in a fresh cluster."""

@@ -17,7 +17,6 @@ Object = dict[str, Any]
 
 SCHEDULING_SECONDS: Final = 0.2
 STARTING_SECONDS: Final = 0.6
-KUBELET: Final = "kubelet"
 _SCHEDULER: Final = "kube-scheduler"
 _VOLUME_READY: Final = ("Succeeded", "")
 _HARD_ENDED: Final = ("Succeeded", "Failed")
@@ -118,7 +117,7 @@ class LauncherController(Controller):
                 qosClass="Burstable",
                 conditions=[pod_condition("PodScheduled", "True", at)],
             )
-            self._write(pod, _SCHEDULER)
+            self._write(pod)
             return
         self._waiting[key] = None
         condition = pod_condition("PodScheduled", "False", at, reason="Unschedulable", message=placement.message)
@@ -126,7 +125,7 @@ class LauncherController(Controller):
         if before[0].get("message") == placement.message:
             return
         status.update(phase="Pending", qosClass="Burstable", conditions=[condition])
-        self._write(pod, _SCHEDULER)
+        self._write(pod)
         self.recorder.record(
             pod, "FailedScheduling", placement.message, component="default-scheduler", type="Warning",
             manager=_SCHEDULER,
@@ -141,11 +140,12 @@ class LauncherController(Controller):
         vmi = None if found is None else self.store.find(found[0], *found[1])
         return [] if vmi is None else [str((vmi.get("status") or {}).get("nodeName", ""))]
 
-    def _write(self, pod: Object, manager: str) -> None:
+    def _write(self, pod: Object) -> None:
         # spec.nodeName comes by the binding, the rest by the status; to a reader it is one change.
-        stored = self.store.update(self._pods, pod, manager=manager)
-        stored["status"] = pod["status"]
-        self.store.update(self._pods, stored, manager=manager, subresource="status")
+        status = pod["status"]
+        stored = self.store.update(self._pods, pod)
+        stored["status"] = status
+        self.store.update(self._pods, stored, subresource="status")
 
     def _start(self, key: ObjectKey, pod: Object) -> None:
         node = pod["spec"]["nodeName"]
@@ -155,7 +155,7 @@ class LauncherController(Controller):
         pod["status"] = running_status(
             pod, address=self._world.new_address(), host_address=self._rooms.address(node), at=at
         )
-        self.store.update(self._pods, pod, manager=KUBELET, subresource="status")
+        self.store.update(self._pods, pod, subresource="status")
 
     def _volumes_ready(self, key: ObjectKey, pod: Object) -> bool:
         """Whether every claim is bound and filled; asks to be told when that changes."""

@@ -46,7 +46,6 @@ def store_vm_revision(world: World, vm: Object) -> str:
                 "data": {"spec": spec},
                 "revision": vm["metadata"]["generation"],
             },
-            manager=VIRT_CONTROLLER,
         )
     return name
 
@@ -131,6 +130,5 @@ def _store_object_revision(world: World, vm: Object, obj: Object, kind: str) -> 
             "data": {"apiVersion": API_VERSION, "kind": kind, "metadata": kept, "spec": obj.get("spec") or {}},
             "revision": 0,
         },
-        manager=VIRT_CONTROLLER,
     )
     return name
