@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from vmkit.lab.clock import format_time
-from vmkit.lab.fleet.objects import claim_name, make_uid, vm_uid
+from vmkit.lab.fleet.identity import claim_name, make_uid, vm_uid
 from vmkit.lab.fleet.plan import GI, Disk, VmPlan
 from vmkit.lab.rook.ceph import allocated_bytes
 from vmkit.lab.rook.provisioning import bind, build_volume

@@ -9,15 +9,12 @@ from typing import TYPE_CHECKING
 
 from vmkit.lab.clock import format_time
 from vmkit.lab.fleet.disks import CLASS, build_data_volume, build_disk, build_golden_images, held_bytes
-from vmkit.lab.fleet.objects import (
-    build_instance,
-    build_pod,
-    build_vm,
-    make_uid,
-    overhead_bytes,
-    total_memory,
-)
+from vmkit.lab.fleet.identity import make_uid, owner_reference, vm_uid
+from vmkit.lab.fleet.instances import build_instance, build_pod, reserved_bytes, total_memory
+from vmkit.lab.fleet.machines import build_start_revision, build_vm
 from vmkit.lab.fleet.plan import VmPlan, plan_fleet
+from vmkit.lab.kubevirt.configuration import Configuration, read_configuration
+from vmkit.lab.kubevirt.release import LATEST, RELEASES
 from vmkit.lab.nodes import build_node, plan_nodes_for
 from vmkit.lab.rook.classes import NAMESPACE
 from vmkit.lab.rook.clusters import CAPACITY_ANNOTATION, REPLICAS
@@ -48,15 +45,27 @@ def load_fleet(context: Context, count: int, *, seed: int) -> list[VmPlan]:
     storage_class = context.store.get(context.registry.get(*CLASSES), "", CLASS)
     for obj in build_golden_images(storage_class, at - timedelta(days=60), seed=seed):
         _put(context, obj)
+    pins = Pins(context, seed=seed)
+    configuration = read_configuration(None, RELEASES.get(str(context.options.get("kubevirt", "")), LATEST))
     places = _place(context, plans)
     for plan in plans:
-        for obj in build_objects(plan, storage_class, places.get(plan.index), seed=seed, at=at):
+        place = places.get(plan.index)
+        for obj in build_objects(
+            plan, storage_class, place, seed=seed, at=at, configuration=configuration, pins=pins
+        ):
             _put(context, obj)
     return plans
 
 
 def build_objects(
-    plan: VmPlan, storage_class: Object, place: tuple[str, str] | None, *, seed: int, at: datetime
+    plan: VmPlan,
+    storage_class: Object,
+    place: tuple[str, str] | None,
+    *,
+    seed: int,
+    at: datetime,
+    configuration: Configuration,
+    pins: Pins,
 ) -> Iterator[Object]:
     """Every object of one VM, owners after what they own, so that no controller finds something missing.
 
@@ -64,20 +73,92 @@ def build_objects(
         plan: the VM.
         storage_class: the class of its disks.
         place: (node, pod address) if it runs.
+        configuration: KubeVirt's settings.
+        pins: gives the revisions of instance types.
     """
-    settled = plan.state != "provisioning"
     for disk in plan.disks:
         if disk.source == "container":
             continue
-        if settled:
+        if plan.state != "provisioning":
             yield from reversed(build_disk(plan, disk, storage_class, seed=seed))
         else:
             yield build_data_volume(plan, disk, seed=seed)
+    references, revisions = pins.pin(plan)
+    vm = build_vm(plan, seed=seed, at=at, pinned=references)
+    yield from revisions
     if place is not None and plan.state in ("running", "paused"):
         node, address = place
-        yield build_pod(plan, seed=seed, node=node, address=address)
-        yield build_instance(plan, seed=seed, node=node, address=address)
-    yield build_vm(plan, seed=seed, at=at)
+        instance = build_instance(plan, seed=seed, node=node, address=address, configuration=configuration)
+        yield build_pod(plan, instance, seed=seed, configuration=configuration)
+        yield instance
+        yield build_start_revision(vm)
+    yield vm
+
+
+class Pins:
+    """Pins the instance types and preferences of VMs as KubeVirt does since 1.5: as ControllerRevisions beside
+    them."""
+
+    def __init__(self, context: Context, *, seed: int) -> None:
+        self._context = context
+        self._seed = seed
+        self._known: dict[tuple[str, str], Object | None] = {}
+        release = RELEASES.get(str(context.options.get("kubevirt", "")), LATEST)
+        self._pins = release.instancetype_ref
+
+    def pin(self, plan: VmPlan) -> tuple[dict[str, Object], list[Object]]:
+        """The references of a VM's status, and the revisions they name."""
+        references: dict[str, Object] = {}
+        revisions: list[Object] = []
+        for matcher, plural, name in (
+            ("instancetype", "virtualmachineclusterinstancetypes", plan.instancetype),
+            ("preference", "virtualmachineclusterpreferences", plan.preference),
+        ):
+            found = self._find(plural, name) if name and self._pins else None
+            if found is None:
+                continue
+            metadata = found["metadata"]
+            revision = f"{plan.name}-{name}-v1beta1-{metadata['uid']}-{metadata.get('generation', 1)}"
+            references[f"{matcher}Ref"] = {
+                "controllerRevisionRef": {"name": revision},
+                "kind": found["kind"],
+                "name": name,
+            }
+            revisions.append(
+                {
+                    "apiVersion": "apps/v1",
+                    "kind": "ControllerRevision",
+                    "metadata": {
+                        "name": revision,
+                        "namespace": plan.namespace,
+                        "labels": {
+                            "instancetype.kubevirt.io/object-generation": str(metadata.get("generation", 1)),
+                            "instancetype.kubevirt.io/object-kind": found["kind"],
+                            "instancetype.kubevirt.io/object-name": name,
+                            "instancetype.kubevirt.io/object-uid": metadata["uid"],
+                            "instancetype.kubevirt.io/object-version": "v1beta1",
+                        },
+                        "ownerReferences": [
+                            owner_reference(
+                                "kubevirt.io/v1", "VirtualMachine", plan.name, vm_uid(self._seed, plan)
+                            )
+                        ],
+                    },
+                    "data": {key: found[key] for key in ("apiVersion", "kind", "metadata", "spec")},
+                    "revision": 0,
+                }
+            )
+        return references, revisions
+
+    def _find(self, plural: str, name: str) -> Object | None:
+        if (plural, name) not in self._known:
+            rtype = self._context.registry.find("instancetype.kubevirt.io", plural)
+            found = None if rtype is None else self._context.store.find(rtype, "", name)
+            if found is not None:
+                for field in ("managedFields", "resourceVersion"):
+                    found["metadata"].pop(field, None)
+            self._known[plural, name] = found
+        return self._known[plural, name]
 
 
 def _put(context: Context, obj: Object) -> None:
@@ -141,7 +222,7 @@ def _place(context: Context, plans: list[VmPlan]) -> dict[int, tuple[str, str]]:
         if plan.state not in ("running", "paused") or not free:
             continue
         used, number, name, range_ = free[0]
-        heapq.heapreplace(free, (used + plan.memory_bytes + overhead_bytes(plan), number, name, range_))
+        heapq.heapreplace(free, (used + reserved_bytes(plan), number, name, range_))
         hosts[name] += 1
         places[plan.index] = (name, f"{range_.rsplit('.', 1)[0]}.{hosts[name]}")
     return places
