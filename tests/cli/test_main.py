@@ -257,3 +257,16 @@ def test_a_reader_who_goes_away_is_no_error(tmp_path: Path) -> None:
     assert process.stderr.read() == b""
     process.stderr.close()
     assert process.wait(timeout=20) == 141
+
+
+def test_a_full_disk_is_said() -> None:
+    with open("/dev/full", "w") as full:  # noqa: PTH123 - a descriptor is wanted
+        done = subprocess.run(
+            [sys.executable, "-m", "vmkit", "--help"], check=False, stdout=full, stderr=subprocess.PIPE, text=True
+        )
+    assert (done.returncode, done.stderr) == (1, "error: stdout cannot be written: No space left on device\n")
+
+
+def test_closed_streams_are_no_mistake() -> None:
+    done = subprocess.run(["sh", "-c", f"{sys.executable} -m vmkit --help >&- 2>&- <&-"], check=False)
+    assert done.returncode == 0

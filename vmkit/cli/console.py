@@ -6,12 +6,13 @@ errors) goes to stderr, one line each. Text that came from a cluster is made saf
 
 from __future__ import annotations
 
+import functools
 import os
 import sys
 import threading
-from collections.abc import Mapping
-from contextlib import suppress
-from typing import TYPE_CHECKING, Final, TextIO
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Final, TextIO, cast
 
 from vmkit.report.text import escape_text
 
@@ -41,6 +42,25 @@ def _is_terminal(stream: TextIO) -> bool:
         return stream.isatty()
     except ValueError:  # closed
         return False
+
+
+@functools.cache
+def _nowhere(mode: str) -> TextIO:
+    """In place of a stream the process was started without (``vmkit get >&-``): Python then has None there."""
+    return cast("TextIO", open(os.devnull, mode, encoding="utf-8"))  # noqa: PTH123 - open to the end
+
+
+@contextmanager
+def _telling() -> Iterator[None]:
+    """Turns what the system says about stdout into an error for people; a reader who left stays what it is."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        from vmkit.errors import VmkitError
+
+        raise VmkitError(f"stdout cannot be written: {error.strerror}") from error
 
 
 def _place_of(error: VmkitError) -> str:
@@ -87,15 +107,15 @@ class Console:
 
     @property
     def stdin(self) -> TextIO:
-        return self._stdin if self._stdin is not None else sys.stdin
+        return self._stdin or sys.stdin or _nowhere("r")
 
     @property
     def stdout(self) -> TextIO:
-        return self._stdout if self._stdout is not None else sys.stdout
+        return self._stdout or sys.stdout or _nowhere("w")
 
     @property
     def stderr(self) -> TextIO:
-        return self._stderr if self._stderr is not None else sys.stderr
+        return self._stderr or sys.stderr or _nowhere("w")
 
     @property
     def interactive(self) -> bool:
@@ -120,10 +140,12 @@ class Console:
 
         Raises:
             BrokenPipeError: nobody reads any more; `main` ends the process quietly.
+            VmkitError: it cannot be written, for example because the disk is full.
         """
         if text and not text.endswith("\n"):
             text += "\n"
-        self._write(self.stdout, text)
+        with _telling():
+            self._write(self.stdout, text)
 
     def report(self, text: str, *, role: str = "") -> None:
         """Writes one line to stdout about something that has been done; a reader who has gone stops nothing."""
@@ -136,7 +158,7 @@ class Console:
             return
         try:
             self.data(text)
-            self.stdout.flush()
+            self.close()
         except BrokenPipeError:
             self.stdout_closed = True
 
@@ -241,6 +263,7 @@ class Console:
                 stream.flush()
 
     def close(self) -> None:
-        """Flushes what is left; raises BrokenPipeError when nobody reads stdout any more."""
+        """Writes out what is still held back; raises what `data` raises."""
         if not self.stdout_closed:
-            self.stdout.flush()
+            with _telling():
+                self.stdout.flush()

@@ -6,6 +6,7 @@ A command's module is imported when the command is run, completed or asked for i
 
 from __future__ import annotations
 
+import errno
 import importlib
 import os
 import sys
@@ -103,6 +104,10 @@ class Main(Group):
         except BrokenPipeError:
             code = code or ExitCode.PIPE_CLOSED
             _silence_stdout()
+        except VmkitError as error:
+            app.console.error(error)
+            code = code or error.exit_code
+            _silence_stdout()
         if app.console.stdout_closed:
             code = code or ExitCode.PIPE_CLOSED
             _silence_stdout()
@@ -130,6 +135,13 @@ class Main(Group):
         except BrokenPipeError:
             app.console.stdout_closed = True
             return ExitCode.PIPE_CLOSED
+        except OSError as error:
+            # click writes help by itself.
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EIO):
+                return _crash(app, error)
+            app.console.problem(f"stdout cannot be written: {error.strerror}")
+            _silence_stdout()
+            return ExitCode.SOME_FAILED
         except (KeyboardInterrupt, click.Abort):
             app.console.problem("interrupted")
             return ExitCode.INTERRUPTED
