@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -79,15 +80,18 @@ def test_empty_answers_of_subresources_are_fine(peer: Peer, tmp_path: Path) -> N
 # --- lists --------------------------------------------------------------------------------------------------
 
 
-def test_a_list_is_read_page_by_page_and_no_sooner_than_needed(peer: Peer, tmp_path: Path) -> None:
-    peer.script(listing(vm("a"), vm("b"), token="t1"), listing(vm("c"), version=11))
+def test_a_list_is_read_page_by_page_and_one_page_ahead(peer: Peer, tmp_path: Path) -> None:
+    held = threading.Event()
+    second = listing(vm("c"), token="t2", version=11)
+    peer.script(listing(vm("a"), vm("b"), token="t1"), replace(second, hold=held), listing(vm("d"), version=11))
     with peer.connect(tmp_path) as session:
         found = session.list(VIRTUAL_MACHINES, page_size=2)
-        assert next(found)["metadata"]["name"] == "a"
-        assert len(peer.seen) == 1
-        assert [item["metadata"]["name"] for item in found] == ["b", "c"]
+        assert peer.seen == []
+        assert [next(found)["metadata"]["name"], next(found)["metadata"]["name"]] == ["a", "b"]
+        held.set()
+        assert [item["metadata"]["name"] for item in found] == ["c", "d"]
         assert found.resource_version == "10"
-    assert "continue=t1" in peer.seen[1].path
+    assert [seen.path.partition("continue=")[2] for seen in peer.seen] == ["", "t1", "t2"]
 
 
 def test_a_list_forgotten_between_two_pages_begins_anew_without_repeating(peer: Peer, tmp_path: Path) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Generator, Iterator
+from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -29,7 +31,7 @@ class Page:
 
 
 class Listing:
-    """An iterator over the objects of a list. Holds one page at a time.
+    """An iterator over the objects of a list. While one page is looked at, the next is on its way.
 
     Where the server forgets the list's version between two pages, reading begins anew; no object comes twice.
     """
@@ -57,23 +59,39 @@ class Listing:
     def _run(self) -> Generator[dict[str, Any], None, None]:
         token, restarts = "", 0
         seen: set[str] = set()
+        coming: Future[Page] | None = None
         while True:
             try:
-                page = self._read_page(token)
+                page = self._read_page(token) if coming is None else coming.result()
             except Expired:
                 if not token or restarts >= _MAX_RESTARTS:
                     raise
-                token, restarts = "", restarts + 1
+                token, coming, restarts = "", None, restarts + 1
                 continue
             self._version = self._version or page.resource_version
+            token = page.continue_token
+            coming = _ahead(self._read_page, token) if token else None
             if restarts:
                 yield from (item for item in page.items if _key(item) not in seen)
             else:
                 yield from page.items
-            token = page.continue_token
             if not token:
                 return
             seen.update(_key(item) for item in page.items)
+
+
+def _ahead(read_page: Callable[[str], Page], token: str) -> Future[Page]:
+    """Begins to read a page in a thread of its own; a list that is dropped half-way leaves it behind harmlessly."""
+    future: Future[Page] = Future()
+
+    def read() -> None:
+        try:
+            future.set_result(read_page(token))
+        except BaseException as error:  # noqa: BLE001 - raised where the page is wanted
+            future.set_exception(error)
+
+    threading.Thread(target=read, name="vmkit-page", daemon=True).start()
+    return future
 
 
 def _key(item: dict[str, Any]) -> str:

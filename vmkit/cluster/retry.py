@@ -26,7 +26,7 @@ class RetryPolicy:
 
     Attributes:
         attempts: at most so many requests for one call, the first included. 1 never repeats.
-        first_contact_attempts: likewise, while the server has never been reached: a wrong address should be told soon.
+        first_contact_attempts: likewise, while the server has never been reached: a wrong address is told soon.
         deadline_seconds: no attempt begins later than this after the first.
         base_seconds, cap_seconds: the wait before attempt n is a random part of base x 2^n, at most the cap.
     """

@@ -298,7 +298,7 @@ def read_vm(vm: Mapping[str, Any], vmi: Mapping[str, Any] | None = None) -> VmVi
             if (action := _text(request, "action"))
         ),
         observed_strategy=_text(status, "runStrategy"),
-        start_failure=failure if isinstance(failure := status.get("startFailure"), Mapping) else None,
+        start_failure=failure if isinstance(failure := status.get("startFailure"), dict) else None,
         busy=_busy(status),
         grace_seconds=grace if isinstance(grace, int) and not isinstance(grace, bool) and grace >= 0 else None,
         managers=frozenset(_text(entry, "manager") for entry in _entries(metadata.get("managedFields"))),
@@ -322,7 +322,7 @@ def read_instance(vmi: Mapping[str, Any]) -> InstanceView:
         deleting=bool(metadata.get("deletionTimestamp")),
         grace_seconds=grace if isinstance(grace, int) and not isinstance(grace, bool) and grace >= 0 else None,
         started_at=_started_at(status),
-        migration=migration if isinstance(migration, Mapping) else None,
+        migration=migration if isinstance(migration, dict) else None,
     )
 
 
@@ -458,7 +458,7 @@ def _owners(value: Any) -> tuple[Owner, ...]:
 def _entries(value: Any) -> Iterator[Mapping[str, Any]]:
     if isinstance(value, list):
         for entry in value:
-            if isinstance(entry, Mapping):
+            if isinstance(entry, dict):
                 yield entry
 
 
@@ -466,7 +466,7 @@ def _mapping(
     parent: Mapping[str, Any], key: str, problems: list[str], *, path: str = "", optional: bool = False
 ) -> Mapping[str, Any]:
     value = parent.get(key)
-    if isinstance(value, Mapping):
+    if isinstance(value, dict):
         return value
     if value is not None:
         problems.append(f"{path or key} is {_brief(value)} where an object belongs")
@@ -476,7 +476,7 @@ def _mapping(
 
 
 def _plain(value: Any) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else {}
+    return value if isinstance(value, dict) else {}
 
 
 def _text(parent: Mapping[str, Any], key: str) -> str:
@@ -485,7 +485,7 @@ def _text(parent: Mapping[str, Any], key: str) -> str:
 
 
 def _texts(value: Any) -> Mapping[str, str]:
-    if not isinstance(value, Mapping):
+    if not isinstance(value, dict):
         return {}
     return {key: text for key, text in value.items() if isinstance(key, str) and isinstance(text, str)}
 
