@@ -53,7 +53,7 @@ _CRON_FIELD: Final = r"[0-9A-Za-z*/-]+(?:,[0-9A-Za-z*/-]+)*"
 _CRON: Final = re.compile(
     rf"(?=[0-9*])(?!\d{{1,2}}:){_CRON_FIELD}(?:[ \t]+(?=[0-9A-Za-z*]){_CRON_FIELD}){{4}}(?=[ \t]|[,;\r\n]|$)"
 )
-_CRONLIKE: Final = re.compile(r"[0-9*][0-9*/,-]*[ \t]+[0-9*]|@[a-z]+", re.IGNORECASE)
+_CRONLIKE: Final = re.compile(r"[0-9*][0-9*/,]*[ \t]+[0-9*]|@[a-z]+", re.IGNORECASE)
 _CRON_START: Final = re.compile(r"\*|@[a-z]+", re.IGNORECASE)
 _EXCEPT: Final = re.compile(r"(?:[,;\r\n][ \t\r\n]*)?except(?![A-Za-z0-9_/])", re.IGNORECASE)
 
@@ -314,6 +314,7 @@ class _Parser:
         scanner = self.scanner
         parts: list[Days] = []
         while True:
+            scanner.skip()
             column = scanner.column
             found = self._day()
             if found is None:
@@ -436,7 +437,7 @@ class _Parser:
 
     def _fail_after_rule(self) -> NoReturn:
         scanner = self.scanner
-        if scanner.peek(re.compile(r"[+-][0-9]")):
+        if scanner.peek(re.compile(r"(?<=[ \t])[+-][0-9]")):
             scanner.fail(
                 f"{scanner.word()!r} is an offset, not a place: it does not say what happens in summer",
                 hint='name the place, such as "Europe/Berlin"',
