@@ -97,7 +97,7 @@ class Main(Group):
         """Runs the command line and ends the process with the code of docs/exit-codes.md."""
         arguments = list(sys.argv[1:] if args is None else args)
         app = extra.pop("obj", None) or App()
-        self._complete(extra, complete_var)
+        self._complete({**extra, "obj": app}, complete_var)
         code = self._run(app, arguments, **extra)
         try:
             app.console.close()
