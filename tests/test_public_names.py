@@ -11,7 +11,7 @@ import vmkit
 # What people may import. A change here is a change of the public interface.
 PROMISED = {
     "CreateRequest", "ExitCode", "Lab", "Limit", "Outcome", "Plan", "PowerState", "Result", "RunStrategy",
-    "Status", "VmRef", "VmView", "Vmkit", "VmkitError", "__version__",
+    "Schedule", "Status", "VmRef", "VmView", "Vmkit", "VmkitError", "__version__", "parse_schedule",
 }  # fmt: skip
 
 
