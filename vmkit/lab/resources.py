@@ -113,6 +113,8 @@ class Response:
     content_type: str = ""
     """Empty: ``application/json`` for objects, ``text/plain; charset=utf-8`` for text, none for no body."""
     headers: Mapping[str, str] = field(default_factory=dict)
+    warnings: Sequence[str] = ()
+    """Texts of Warning headers."""
 
 
 SubresourceHandler = Callable[[SubresourceRequest], Response]

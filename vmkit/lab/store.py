@@ -318,11 +318,13 @@ class Store:
         subresource: str | None = None,
         dry_run: bool = False,
         with_status: bool = False,
+        check: Callable[[Object], None] | None = None,
     ) -> Object:
         """Stores a new object and returns it as stored.
 
         Args:
             manager: who owns the fields; "" leaves managedFields as they are.
+            check: sees the object as it would be stored, and raises when it must not be.
             with_status: keeps the given status although status is a subresource (for objects born settled).
 
         Raises:
@@ -331,11 +333,10 @@ class Store:
         metadata = dict(obj.get("metadata") or {})
         namespace = metadata.get("namespace", "") if rtype.namespaced else ""
         self.check_namespace(rtype, namespace, metadata.get("name", ""))
-        name = metadata.get("name") or self._generate_name(rtype, namespace, metadata.get("generateName", ""))
+        base = metadata.get("generateName", "")
+        name = metadata.get("name") or (self._generate_name(rtype, namespace, base) if base else "")
         key = ObjectKey(namespace, name)
         shelf = self._shelf(rtype)
-        if shelf.find(key) is not None:
-            raise already_exists(rtype, name)
         written_version = obj.get("apiVersion", rtype.api_version)
         for transient in ("selfLink", "deletionTimestamp", "deletionGracePeriodSeconds", "resourceVersion"):
             metadata.pop(transient, None)
@@ -356,6 +357,10 @@ class Store:
             rtype.prepare(new, self.clock.now())
         if manager:
             self._track(rtype, None, new, manager, written_version, subresource or "")
+        if check is not None:
+            check(new)
+        if shelf.find(key) is not None:
+            raise already_exists(rtype, name)
         if dry_run:
             return new
         self._write(shelf, key, new, None)
@@ -370,6 +375,7 @@ class Store:
         subresource: str | None = None,
         dry_run: bool = False,
         owned: bool = False,
+        check: Callable[[Object, Object], None] | None = None,
     ) -> Object:
         """Replaces an object (or, with subresource "status", its status) and returns it as stored.
 
@@ -377,7 +383,8 @@ class Store:
         changes nothing keeps the version.
 
         Args:
-            owned: managedFields in ``obj`` are final (server-side apply worked them out).
+            owned: managedFields in ``obj`` are final.
+            check: sees the object as it would be stored and the present one, and raises when it must not be.
 
         Raises:
             ApiError: 404, or 409 (stale resourceVersion).
@@ -407,6 +414,8 @@ class Store:
             self._track(rtype, old, new, manager, written_version, part)
         elif part and "managedFields" in old["metadata"]:
             new["metadata"]["managedFields"] = old["metadata"]["managedFields"]
+        if check is not None:
+            check(new, old)
         if new == old:
             return old
         if dry_run:
@@ -554,6 +563,10 @@ class Store:
                     subscribers.remove(callback)
 
         return end
+
+    def subscribe_all(self, callback: Callable[[Event], None]) -> Callable[[], None]:
+        """Calls back on every change of anything, in order; returns what ends it."""
+        return self.subscribe(callback)
 
     # --- inside ----------------------------------------------------------------------------------------
 

@@ -143,7 +143,9 @@ def check_claim(request: AdmissionRequest, obj: Object, old: Object | None) -> N
     def causes() -> Iterator[Cause]:
         spec = obj.get("spec") or {}
         if not spec.get("accessModes"):
-            yield Cause("FieldValueRequired", "Required value: at least 1 access mode is required", "spec.accessModes")
+            yield Cause(
+                "FieldValueRequired", "Required value: at least 1 access mode is required", "spec.accessModes"
+            )
         requests = (spec.get("resources") or {}).get("requests") or {}
         if "storage" not in requests:
             yield Cause("FieldValueRequired", "Required value", "spec.resources[storage]")
@@ -238,7 +240,9 @@ def check_role(request: AdmissionRequest, obj: Object, old: Object | None) -> No
         for index, rule in enumerate(obj.get("rules") or ()):
             where = f"rules[{index}]"
             if not rule.get("verbs"):
-                yield Cause("FieldValueRequired", "Required value: verbs must contain at least one value", f"{where}.verbs")
+                yield Cause(
+                    "FieldValueRequired", "Required value: verbs must contain at least one value", f"{where}.verbs"
+                )
             if rule.get("nonResourceURLs"):
                 continue
             if not rule.get("apiGroups"):

@@ -80,7 +80,8 @@ def pod_phase(obj: Object, at: datetime) -> str:
         elif ended is not None:
             reason = ended.get("reason") or f"ExitCode:{ended.get('exitCode', 0)}"
     if reason == "Completed" and any(
-        (each.get("state") or {}).get("running") and each.get("ready") for each in status.get("containerStatuses") or ()
+        (each.get("state") or {}).get("running") and each.get("ready")
+        for each in status.get("containerStatuses") or ()
     ):
         reason = "Running"
     if obj["metadata"].get("deletionTimestamp"):
@@ -131,11 +132,7 @@ def _node_roles(obj: Object, at: datetime) -> str:
 
 def _node_address(kind: str) -> Cell:
     return lambda obj, at: next(
-        (
-            each["address"]
-            for each in (obj.get("status") or {}).get("addresses") or ()
-            if each.get("type") == kind
-        ),
+        (each["address"] for each in (obj.get("status") or {}).get("addresses") or () if each.get("type") == kind),
         "<none>",
     )
 
@@ -248,11 +245,15 @@ _WIDE_CONTAINERS: Final = (
     _text("Containers", _containers("name"), wide=True),
     _text("Images", _containers("image"), wide=True),
 )
-_SELECTOR: Final = _text("Selector", lambda obj, at: format_selector((obj.get("spec") or {}).get("selector")), wide=True)
+_SELECTOR: Final = _text(
+    "Selector", lambda obj, at: format_selector((obj.get("spec") or {}).get("selector")), wide=True
+)
 
 
 def _job_status(obj: Object, at: datetime) -> str:
-    conditions = {each["type"] for each in (obj.get("status") or {}).get("conditions") or () if each.get("status") == "True"}
+    conditions = {
+        each["type"] for each in (obj.get("status") or {}).get("conditions") or () if each.get("status") == "True"
+    }
     if "Complete" in conditions:
         return "Complete"
     if "Failed" in conditions:
@@ -375,7 +376,9 @@ COLUMNS: Final[Mapping[tuple[str, str], tuple[Column, ...]]] = {
         _path("Ready", ".status.numberReady", 0, type="integer"),
         _path("Up-to-date", ".status.updatedNumberScheduled", 0, type="integer"),
         _path("Available", ".status.numberAvailable", 0, type="integer"),
-        _text("Node Selector", lambda obj, at: format_selector(find_first(".spec.template.spec.nodeSelector", obj))),
+        _text(
+            "Node Selector", lambda obj, at: format_selector(find_first(".spec.template.spec.nodeSelector", obj))
+        ),
         _AGE,
         *_WIDE_CONTAINERS,
         _SELECTOR,
@@ -398,7 +401,10 @@ COLUMNS: Final[Mapping[tuple[str, str], tuple[Column, ...]]] = {
         _path("Timezone", ".spec.timeZone", "<none>"),
         _text("Suspend", lambda obj, at: "True" if (obj.get("spec") or {}).get("suspend") else "False"),
         _text("Active", lambda obj, at: len((obj.get("status") or {}).get("active") or ()), type="integer"),
-        _text("Last Schedule", lambda obj, at: age(t, at) if (t := find_first(".status.lastScheduleTime", obj)) else "<none>"),
+        _text(
+            "Last Schedule",
+            lambda obj, at: age(t, at) if (t := find_first(".status.lastScheduleTime", obj)) else "<none>",
+        ),
         _AGE,
     ),
     ("policy", "PodDisruptionBudget"): (
@@ -441,7 +447,10 @@ def _created(obj: Object, at: datetime) -> Any:
 CRD_COLUMNS: Final = (Column("Created At", type="date", value=_created),)
 API_SERVICE_COLUMNS: Final = (
     _text("Service", lambda obj, at: _service_of(obj)),
-    _text("Available", lambda obj, at: find_first('.status.conditions[?(@.type=="Available")].status', obj) or "Unknown"),
+    _text(
+        "Available",
+        lambda obj, at: find_first('.status.conditions[?(@.type=="Available")].status', obj) or "Unknown",
+    ),
     _AGE,
 )
 

@@ -126,7 +126,9 @@ def _default_container(container: Mapping[str, Any]) -> dict[str, Any]:
     filled = dict(container)
     image = str(filled.get("image", ""))
     tag = image.rpartition("/")[2].partition(":")[2]
-    filled.setdefault("imagePullPolicy", "Always" if tag in ("", "latest") and "@" not in image else "IfNotPresent")
+    filled.setdefault(
+        "imagePullPolicy", "Always" if tag in ("", "latest") and "@" not in image else "IfNotPresent"
+    )
     filled.setdefault("terminationMessagePath", "/dev/termination-log")
     filled.setdefault("terminationMessagePolicy", "File")
     filled.setdefault("resources", {})

@@ -115,9 +115,7 @@ CRON_JOBS: Final = _type(
 )  # fmt: skip
 
 _RBAC: Final = "rbac.authorization.k8s.io"
-ROLES: Final = _type(
-    _RBAC, "v1", "Role", "roles", "api.rbac.v1", validate_name="path", create_on_update=True
-)
+ROLES: Final = _type(_RBAC, "v1", "Role", "roles", "api.rbac.v1", validate_name="path", create_on_update=True)
 CLUSTER_ROLES: Final = _type(
     _RBAC, "v1", "ClusterRole", "clusterroles", "api.rbac.v1", namespaced=False, validate_name="path",
     create_on_update=True,

@@ -1,9 +1,4 @@
-"""The garbage collector: what an owner's end means for the objects that name it as their owner.
-
-As k8s.io/kubernetes/pkg/controller/garbagecollector does: background deletion (dependents go once no owner is
-left), foreground deletion (the owner waits for the dependents that block it), orphaning (references are taken off
-first), and dependents whose owner never was.
-"""
+"""Garbage collection: what its owners have left behind goes (pkg/controller/garbagecollector)."""
 
 from __future__ import annotations
 
@@ -11,44 +6,46 @@ from typing import ClassVar, Final
 
 from vmkit.lab.controller import Controller
 from vmkit.lab.resources import Object, ObjectKey, ResourceType
-from vmkit.lab.status import ApiError
-from vmkit.lab.store import FOREGROUND, ORPHAN, Event, Preconditions
+from vmkit.lab.store import FOREGROUND, ORPHAN, Event
 
-_MANAGER: Final = "kube-controller-manager"
+_BY_UID: Final = "\0uid"
 
 
-class GarbageController(Controller):
-    """Keys are uids, each as the name of an `ObjectKey` without namespace: objects of any type come this way."""
+class GarbageCollector(Controller):
+    """Acts on uids: an owner that is gone, one that waits for its dependents, or an object whose owners are to be found.
+
+    Keys are made of uids: ``ObjectKey("\\0uid", uid)``.
+    """
 
     name: ClassVar[str] = "garbage-collector"
 
     def setup(self) -> None:
-        self._ends.append(self.store.subscribe(self._on_event))
+        """Looks at every change of anything that owns or is owned."""
+
+        def on_event(event: Event) -> None:
+            if event.type == "DELETED":
+                gone = event.object["metadata"]
+                for rtype, key in self.store.dependents(gone["uid"]):
+                    self._look(rtype, key)
+                # An owner that waits in foreground deletion may be free now.
+                for owner in gone.get("ownerReferences") or ():
+                    self.enqueue(ObjectKey(_BY_UID, owner["uid"]))
+            elif b'"ownerReferences"' in event.object_bytes or b'"deletionTimestamp"' in event.object_bytes:
+                self._look(event.rtype, event.key)
+
+        self._ends.append(self.store.subscribe_all(on_event))
         for rtype in self.registry:
-            for entry in self.store.entries(rtype):
-                if entry.owners:
-                    self._enqueue_uid(entry.uid)
+            for entry in tuple(self.store.entries(rtype)):
+                if entry.owners or b'"deletionTimestamp"' in entry.data:
+                    self._look(rtype, entry.key)
 
-    def _enqueue_uid(self, uid: str) -> None:
-        self.enqueue(ObjectKey("", uid))
-
-    def _on_event(self, event: Event) -> None:
-        # The bytes are looked at first: most objects have neither owners nor anything waiting for them.
-        data = event.object_bytes
-        owned = b'"ownerReferences"' in data
-        if event.type == "DELETED":
-            metadata = event.object["metadata"]
-            for rtype, key in self.store.dependents(metadata["uid"]):
-                entry = self.store.entry(rtype, key.namespace, key.name)
-                if entry is not None:
-                    self._enqueue_uid(entry.uid)
-            for owner in metadata.get("ownerReferences") or ():
-                # It may have been the last one that a foreground deletion waited for.
-                self._enqueue_uid(str(owner.get("uid", "")))
-        elif owned or (b'"deletionTimestamp"' in data and (FOREGROUND.encode() in data or b'"orphan"' in data)):
-            self._enqueue_uid(event.object["metadata"]["uid"])
+    def _look(self, rtype: ResourceType, key: ObjectKey) -> None:
+        entry = self.store.entry(rtype, key.namespace, key.name)
+        if entry is not None:
+            self.enqueue(ObjectKey(_BY_UID, entry.uid))
 
     def reconcile(self, key: ObjectKey) -> None:
+        """Looks at one object, found by its uid."""
         place = self.store.by_uid(key.name)
         if place is None:
             return
@@ -57,101 +54,81 @@ class GarbageController(Controller):
         if obj is None or obj["metadata"]["uid"] != key.name:
             return
         metadata = obj["metadata"]
-        finalizers = metadata.get("finalizers") or ()
         if "deletionTimestamp" in metadata:
+            finalizers = metadata.get("finalizers") or ()
             if ORPHAN in finalizers:
                 self._orphan(rtype, obj)
             elif FOREGROUND in finalizers:
-                self._delete_dependents(rtype, obj)
+                self._foreground(rtype, obj)
             return
         if metadata.get("ownerReferences"):
             self._check_owners(rtype, obj)
 
-    def _orphan(self, rtype: ResourceType, owner: Object) -> None:
-        uid = owner["metadata"]["uid"]
-        for dependent_type, key in self.store.dependents(uid):
-            dependent = self.store.find(dependent_type, key.namespace, key.name)
-            if dependent is not None:
-                self._drop_references(dependent_type, dependent, {uid})
-        self._drop_finalizer(rtype, owner, ORPHAN)
+    def _check_owners(self, rtype: ResourceType, obj: Object) -> None:
+        metadata = obj["metadata"]
+        alive: list[Object] = []
+        waiting: list[Object] = []
+        gone: list[Object] = []
+        for owner in metadata["ownerReferences"]:
+            found = self._find_owner(owner, metadata.get("namespace", ""))
+            if found is None:
+                gone.append(owner)
+            elif FOREGROUND in (found["metadata"].get("finalizers") or ()) and "deletionTimestamp" in found["metadata"]:
+                waiting.append(owner)
+            else:
+                alive.append(owner)
+        if not gone and not waiting:
+            return
+        if alive:
+            metadata["ownerReferences"] = alive
+            self.store.update(rtype, obj, manager="kube-controller-manager")
+            return
+        policy = "Foreground" if waiting and self.store.dependents(metadata["uid"]) else "Background"
+        finalizers = metadata.get("finalizers") or ()
+        if ORPHAN in finalizers:
+            policy = "Orphan"
+        self.store.delete(rtype, metadata.get("namespace", ""), metadata["name"], propagation=policy)
 
-    def _delete_dependents(self, rtype: ResourceType, owner: Object) -> None:
-        uid = owner["metadata"]["uid"]
-        blocked = False
-        for dependent_type, key in self.store.dependents(uid):
-            dependent = self.store.find(dependent_type, key.namespace, key.name)
+    def _find_owner(self, owner: Object, namespace: str) -> Object | None:
+        place = self.store.by_uid(owner.get("uid", ""))
+        if place is None:
+            return None
+        rtype, key = place
+        # An owner in another namespace is none, whatever its uid says.
+        if rtype.namespaced and key.namespace != namespace:
+            return None
+        group = str(owner.get("apiVersion", "")).rpartition("/")[0]
+        if (rtype.group, rtype.kind, key.name) != (group, owner.get("kind"), owner.get("name")):
+            return None
+        return self.store.find(rtype, key.namespace, key.name)
+
+    def _orphan(self, rtype: ResourceType, obj: Object) -> None:
+        uid = obj["metadata"]["uid"]
+        for other, key in self.store.dependents(uid):
+            dependent = self.store.find(other, key.namespace, key.name)
+            if dependent is not None:
+                metadata = dependent["metadata"]
+                metadata["ownerReferences"] = [each for each in metadata["ownerReferences"] if each["uid"] != uid]
+                self.store.update(other, dependent, manager="kube-controller-manager")
+        self._release(rtype, obj, ORPHAN)
+
+    def _foreground(self, rtype: ResourceType, obj: Object) -> None:
+        metadata = obj["metadata"]
+        blocking = False
+        for other, key in self.store.dependents(metadata["uid"]):
+            dependent = self.store.find(other, key.namespace, key.name)
             if dependent is None:
                 continue
-            references = dependent["metadata"].get("ownerReferences") or ()
-            blocking = any(each.get("uid") == uid and each.get("blockOwnerDeletion") for each in references)
-            if "deletionTimestamp" not in dependent["metadata"]:
-                # Its own dependents go before it, all the way down.
-                self._delete(dependent_type, dependent, "Foreground" if blocking else "Background")
-                dependent = self.store.find(dependent_type, key.namespace, key.name)
-            blocked = blocked or (blocking and dependent is not None)
-        if not blocked:
-            self._drop_finalizer(rtype, owner, FOREGROUND)
-
-    def _check_owners(self, rtype: ResourceType, obj: Object) -> None:
-        gone: set[str] = set()
-        waiting: set[str] = set()
-        solid = False
-        for reference in obj["metadata"]["ownerReferences"]:
-            state = self._owner_state(obj, reference)
-            if state == "solid":
-                solid = True
-            elif state == "waiting":
-                waiting.add(reference["uid"])
-            else:
-                gone.add(reference.get("uid", ""))
-        if solid:
-            if gone or waiting:
-                self._drop_references(rtype, obj, gone | waiting)
-        elif waiting and self.store.dependents(obj["metadata"]["uid"]):
-            self._delete(rtype, obj, "Foreground")
-        else:
-            self._delete(rtype, obj, None)
-
-    def _owner_state(self, obj: Object, reference: Object) -> str:
-        place = self.store.by_uid(str(reference.get("uid", "")))
-        if place is None:
-            return "gone"
-        rtype, key = place
-        same_object = key.name == reference.get("name") and rtype.kind == reference.get("kind")
-        same_namespace = not rtype.namespaced or key.namespace == obj["metadata"].get("namespace", "")
-        if not same_object or not same_namespace:
-            return "gone"
-        owner = self.store.find(rtype, key.namespace, key.name)
-        if owner is None:
-            return "gone"
-        ending = "deletionTimestamp" in owner["metadata"]
-        if ending and FOREGROUND in (owner["metadata"].get("finalizers") or ()):
-            return "waiting"
-        return "solid"
-
-    def _delete(self, rtype: ResourceType, obj: Object, propagation: str | None) -> None:
-        metadata = obj["metadata"]
-        same = Preconditions(uid=metadata["uid"])
-        try:
-            self.store.delete(
-                rtype,
-                metadata.get("namespace", ""),
-                metadata["name"],
-                preconditions=same,
-                propagation=propagation,
+            owners = dependent["metadata"].get("ownerReferences") or ()
+            blocking = blocking or any(
+                each["uid"] == metadata["uid"] and each.get("blockOwnerDeletion") for each in owners
             )
-        except ApiError as error:
-            if error.code not in (404, 409):
-                raise
+            if "deletionTimestamp" not in dependent["metadata"]:
+                self.enqueue(ObjectKey(_BY_UID, dependent["metadata"]["uid"]))
+        if not blocking:
+            self._release(rtype, obj, FOREGROUND)
 
-    def _drop_references(self, rtype: ResourceType, obj: Object, uids: set[str]) -> None:
-        metadata = obj["metadata"]
-        metadata["ownerReferences"] = [
-            each for each in metadata.get("ownerReferences") or () if each.get("uid", "") not in uids
-        ]
-        self.store.update(rtype, obj, manager=_MANAGER)
-
-    def _drop_finalizer(self, rtype: ResourceType, obj: Object, finalizer: str) -> None:
+    def _release(self, rtype: ResourceType, obj: Object, finalizer: str) -> None:
         metadata = obj["metadata"]
         metadata["finalizers"] = [each for each in metadata.get("finalizers") or () if each != finalizer]
-        self.store.update(rtype, obj, manager=_MANAGER)
+        self.store.update(rtype, obj, manager="kube-controller-manager")

@@ -95,7 +95,8 @@ _Loader.yaml_implicit_resolvers = {
 def _plain(value: Any) -> Any:
     if isinstance(value, dict):
         return {
-            key if isinstance(key, str) else json.dumps(key, default=str): _plain(item) for key, item in value.items()
+            key if isinstance(key, str) else json.dumps(key, default=str): _plain(item)
+            for key, item in value.items()
         }
     if isinstance(value, (list, tuple, set)):
         return [_plain(item) for item in value]
@@ -126,7 +127,9 @@ def decode_object(body: bytes, content_type: str, *, kind: str, custom: bool, ap
     """
     media = content_type.split(";")[0].strip().lower()
     if media not in ("", JSON, YAML):
-        accepted = "application/json, application/yaml" + ("" if custom else ", application/vnd.kubernetes.protobuf")
+        accepted = "application/json, application/yaml" + (
+            "" if custom else ", application/vnd.kubernetes.protobuf"
+        )
         raise unsupported_media(accepted)
     if len(body) > MAX_BODY_BYTES:
         raise too_large()
@@ -229,7 +232,9 @@ def check_go_types(ftype: FieldType, value: Any, path: str) -> None:
     elif expected == "integer":
         if isinstance(value, bool) or not isinstance(value, int):
             shown = f"number {value}" if isinstance(value, float) else value
-            raise _mismatch(shown, path, _GO_TYPES.get(schema.get("format", ""), "int64"), literal=shown is not value)
+            raise _mismatch(
+                shown, path, _GO_TYPES.get(schema.get("format", ""), "int64"), literal=shown is not value
+            )
     elif expected == "boolean":
         if not isinstance(value, bool):
             raise _mismatch(value, path, "bool")

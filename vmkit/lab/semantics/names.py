@@ -23,9 +23,7 @@ _LABEL_1035_MESSAGE: Final = (
     "a DNS-1035 label must consist of lower case alphanumeric characters or '-', start with an alphabetic character, "
     "and end with an alphanumeric character"
 )
-_QUALIFIED_MESSAGE: Final = (
-    "must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character"
-)
+_QUALIFIED_MESSAGE: Final = "must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character"
 _LABEL_VALUE_MESSAGE: Final = (
     "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must start "
     "and end with an alphanumeric character"
@@ -110,9 +108,7 @@ def check_qualified_name(text: str) -> list[str]:
         else:
             complaints.extend(f"prefix part {complaint}" for complaint in check_subdomain(prefix))
     else:
-        pattern = _explain(
-            "a qualified name " + _QUALIFIED_MESSAGE, _QUALIFIED, "MyName", "my.name", "123-abc"
-        )
+        pattern = _explain("a qualified name " + _QUALIFIED_MESSAGE, _QUALIFIED, "MyName", "my.name", "123-abc")
         return [f"{pattern} with an optional DNS subdomain prefix and '/' (e.g. 'example.com/MyName')"]
     if not name:
         complaints.append("name part must be non-empty")

@@ -10,7 +10,14 @@ from vmkit.lab.semantics.names import check_label_key, check_label_value, check_
 from vmkit.lab.status import Cause
 
 _MAX_ANNOTATION_BYTES: Final = 256 * 1024
-_FIXED: Final = ("name", "namespace", "uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds")
+_FIXED: Final = (
+    "name",
+    "namespace",
+    "uid",
+    "creationTimestamp",
+    "deletionTimestamp",
+    "deletionGracePeriodSeconds",
+)
 
 
 def find_metadata_errors(metadata: Mapping[str, Any], *, style: str, namespaced: bool) -> Iterator[Cause]:
@@ -53,8 +60,10 @@ def _find_map_errors(metadata: Mapping[str, Any]) -> Iterator[Cause]:
     for index, owner in enumerate(metadata.get("ownerReferences") or ()):
         for field in ("apiVersion", "kind", "name", "uid"):
             if not owner.get(field):
-                where = f"metadata.ownerReferences[{index}].{field}" if field != "apiVersion" else (
-                    f"metadata.ownerReferences[{index}].apiVersion"
+                where = (
+                    f"metadata.ownerReferences[{index}].{field}"
+                    if field != "apiVersion"
+                    else (f"metadata.ownerReferences[{index}].apiVersion")
                 )
                 shown = {"apiVersion": "version must not be empty"}.get(field, f"{field} must not be empty")
                 yield invalid_value(where, owner.get(field, ""), shown)
@@ -64,7 +73,7 @@ def _find_map_errors(metadata: Mapping[str, Any]) -> Iterator[Cause]:
         yield invalid_value(
             "metadata.ownerReferences",
             list(metadata["ownerReferences"]),
-            f"Only one reference can have Controller set to true. Found \"true\" in references for {names}",
+            f'Only one reference can have Controller set to true. Found "true" in references for {names}',
         )
     for index, finalizer in enumerate(metadata.get("finalizers") or ()):
         for complaint in check_qualified_name(finalizer):

@@ -60,9 +60,7 @@ class _PatchFailed(Exception):
 
 
 def _rejected() -> ApiError:
-    return ApiError(
-        422, "Invalid", "the server rejected our request due to an error in our request", details={}
-    )
+    return ApiError(422, "Invalid", "the server rejected our request due to an error in our request", details={})
 
 
 def _apply_operation(target: Any, operation: Mapping[str, Any]) -> Any:

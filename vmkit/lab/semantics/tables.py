@@ -25,9 +25,7 @@ AGE_DESCRIPTION: Final = (
 )
 
 _NAME: Final = Column("Name", format="name", description=NAME_DESCRIPTION, path=".metadata.name")
-_CUSTOM_AGE: Final = Column(
-    "Age", type="date", description=AGE_DESCRIPTION, path=".metadata.creationTimestamp"
-)
+_CUSTOM_AGE: Final = Column("Age", type="date", description=AGE_DESCRIPTION, path=".metadata.creationTimestamp")
 _CREATED_AT: Final = Column(
     "Created At",
     type="date",
