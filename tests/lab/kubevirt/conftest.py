@@ -14,7 +14,7 @@ from vmkit.lab import builtin, cdi, rook
 from vmkit.lab.access.tokens import Tokens
 from vmkit.lab.clock import Clock, format_time
 from vmkit.lab.controller import Context
-from vmkit.lab.controllers.garbage import GarbageController
+from vmkit.lab.controllers.garbage import GarbageCollector
 from vmkit.lab.events import EventRecorder
 from vmkit.lab.http.dispatch import Dispatcher
 from vmkit.lab.http.request import Request, parse_query
@@ -56,7 +56,7 @@ class Cluster:
         self.context = Context(
             self.store, self.clock, self.registry, recorder, random.Random(7), {"kubevirt": kubevirt, **options}
         )
-        controllers: list[Any] = [GarbageController(self.context)]
+        controllers: list[Any] = [GarbageCollector(self.context)]
         if storage:
             rook.register(self.registry)
             cdi.register(self.registry)

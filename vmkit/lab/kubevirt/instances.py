@@ -416,7 +416,9 @@ class InstanceController(Controller):
             return
         self._tell_terminating(vmi)
         if self._rooms.is_ready(vmi["status"]["nodeName"]):
-            self._power_off(key, vmi, grace_seconds(vmi))
+            # A pod deleted with less grace (a forced restart) cuts its guest off earlier.
+            graces = [pod["metadata"].get("deletionGracePeriodSeconds") for pod in pods]
+            self._power_off(key, vmi, min([grace_seconds(vmi), *(each for each in graces if each is not None)]))
 
     def _tell_terminating(self, vmi: Object) -> None:
         told = not_ready(POD_TERMINATING, self._world.now())
