@@ -43,6 +43,11 @@ COMMANDS: Final[dict[str, Entry]] = {
     "live-migrate": Entry("vmkit.cli.power:live_migrate", "Power", "Move running VMs to other nodes."),
     "get": Entry("vmkit.cli.get:get", "Look", "List VMs."),
     "describe": Entry("vmkit.cli.describe:describe", "Look", "Show everything about VMs."),
+    "migrate": Entry(
+        "vmkit.cli.migrate:migrate",
+        "Modernize",
+        "Look into VMs' disks and judge what may become a container or wasm.",
+    ),
     "delete": Entry("vmkit.cli.delete:delete", "Remove", "Delete VMs and keep their disks."),
     "lab": Entry("vmkit.cli.lab:lab", "Practice", "Run a practice cluster on this machine."),
     "completion": Entry("vmkit.cli.completion:completion", "Shell", "Write the completion script of a shell."),

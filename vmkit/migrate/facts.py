@@ -333,10 +333,14 @@ def _safe(value: Any) -> Any:
     return value
 
 
+def facts_to_dict(facts: Facts) -> dict[str, Any]:
+    """The document as plain values; kind and version always stand in it."""
+    return {"kind": KIND, "schemaVersion": SCHEMA_VERSION, **msgspec.to_builtins(facts)}
+
+
 def encode_facts(facts: Facts) -> bytes:
-    """The document as indented JSON with a final newline; kind and version always stand in it."""
-    document = {"kind": KIND, "schemaVersion": SCHEMA_VERSION, **msgspec.to_builtins(facts)}
-    return msgspec.json.format(msgspec.json.encode(document), indent=2) + b"\n"
+    """The document as indented JSON with a final newline."""
+    return msgspec.json.format(msgspec.json.encode(facts_to_dict(facts)), indent=2) + b"\n"
 
 
 def decode_facts(data: bytes, *, where: str = "") -> Facts:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
@@ -135,6 +135,12 @@ def check_overrides(overrides: Collection[str]) -> tuple[str, ...]:
     return tuple(sorted(set(overrides)))
 
 
+def worst_exit_code(verdicts: Iterable[Verdict]) -> ExitCode:
+    """The exit code of a run over several guests: 1 where one does not fit, else 6 where one is not known, else 0."""
+    codes = {one.exit_code for one in verdicts}
+    return next((code for code in (ExitCode.SOME_FAILED, ExitCode.EVIDENCE) if code in codes), ExitCode.OK)
+
+
 def word_for(score: int) -> Fit:
     """The word for a score of 0 to 100 where nothing blocks."""
     return next(fit for least, fit in THRESHOLDS if score >= least)
@@ -200,5 +206,6 @@ def _decide_fit(facts: Facts, blocking: Sequence[Finding], services: Sequence[Se
         return Fit.INSUFFICIENT, "no workload was found on the disk; look at the running VM too"
     worst = max(services, key=lambda one: _ORDER.index(one.best.fit))
     standing = [one for one in services if one.service.kind is ServiceKind.SERVICE]
-    counted = f"{len(standing)} services and {len(services) - len(standing)} jobs"
+    jobs = len(services) - len(standing)
+    counted = f"{len(standing)} service{'s' * (len(standing) != 1)} and {jobs} job{'s' * (jobs != 1)}"
     return worst.best.fit, f"{counted}; the hardest is {worst.service.name}"

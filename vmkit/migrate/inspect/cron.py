@@ -63,8 +63,8 @@ def _crontab(tree: Tree, path: str, role: str, *, user: str) -> list[CronJob]:
         rest = match["rest"]
         who = user
         if not who:  # system crontabs have a sixth field
-            who, _, rest = rest.partition(" ")
-            who, rest = who.strip(), rest.strip()
+            who, *left = rest.split(None, 1)
+            rest = left[0].strip() if left else ""
         if rest:
             found.append(
                 CronJob(schedule=" ".join(match["schedule"].split()), user=who, command=redact(rest), role=role,

@@ -53,6 +53,8 @@ def _not_one_http_port(subject: Subject) -> Iterable[Hit]:
 def _application(subject: Subject) -> Iterable[Hit]:
     service = subject.workload
     runtime = service.runtime
+    if service.kind is not ServiceKind.SERVICE:
+        return []
     if runtime is None:
         return [Hit("what it runs is not known")]
     if runtime.application in ("static", "fetch") or (
