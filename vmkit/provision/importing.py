@@ -164,7 +164,7 @@ def _import_template(
         raise ManifestError(f"${{{key}}} is used, and there is no such parameter", hint="add it to its parameters")
     labels: dict[str, int] = {}
     for item in objects:
-        stripped = _strip(item)
+        stripped = strip_server_fields(item)
         label = _template_name(as_text(item.get("kind")) or "object")
         labels[label] = labels.get(label, 0) + 1
         draft.objects.append(
@@ -276,7 +276,7 @@ def _import_vm(manifest: Mapping[str, Any], name: str) -> Imported:
     draft = _Draft(
         name, f"Made from the VM {vm_name or name}", f"Imported from the VirtualMachine {vm_name or name}.\n"
     )
-    vm = _strip(manifest)
+    vm = strip_server_fields(manifest)
     spec = vm.get("spec")
     if not isinstance(spec, dict):
         raise ManifestError("the VirtualMachine has no spec")
@@ -387,8 +387,8 @@ def _name_after_vm(draft: _Draft, vm: Mapping[str, Any]) -> None:
             metadata["name"] = _Expression("{{ name }}")
 
 
-def _strip(manifest: Mapping[str, Any]) -> dict[str, Any]:
-    """A copy without what the server filled in."""
+def strip_server_fields(manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """A copy of a manifest without what a server filled in (and without its status and namespace)."""
     copy: dict[str, Any] = _deep(manifest)
     copy.pop("status", None)
     _strip_metadata(copy.get("metadata"))
