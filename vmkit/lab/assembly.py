@@ -58,7 +58,7 @@ def build_world(clock: Clock, *, seed: int, token: str, options: dict[str, objec
     tokens = Tokens(store, clock, admin_token=token, key=store.random.randbytes(32))
     register_builtin(registry)
     reviews.register(registry, tokens)
-    from vmkit.lab import argocd, cdi, edge, kubevirt, rook, spinkube
+    from vmkit.lab import argocd, cdi, edge, kubevirt, metrics, rook, spinkube
     from vmkit.lab.controllers import build_controllers, register_handlers
 
     register_handlers(context, tokens)
@@ -76,7 +76,7 @@ def build_world(clock: Clock, *, seed: int, token: str, options: dict[str, objec
         *argocd.controllers(context),
         *spinkube.controllers(context),
     ]
-    world = World(store, clock, registry, context, tokens, controllers, {"kubevirt": machines})
+    world = World(store, clock, registry, context, tokens, controllers, {"kubevirt": machines, "metrics": metrics.install(context)})
     _seed(
         world,
         [

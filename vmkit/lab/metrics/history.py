@@ -75,7 +75,8 @@ class PowerHistory:
         }
 
     def load_state(self, state: Mapping[str, Iterable[Iterable[Any]]]) -> None:
-        """Takes up what was saved."""
+        """Takes up what was saved, in place of what was observed."""
+        self._runs.clear()
         for path, rows in state.items():
             namespace, _, name = path.partition("/")
             self._runs[ObjectKey(namespace, name)] = [Run(*row) for row in rows]
