@@ -16,6 +16,7 @@ run (no cluster, an unknown option, a limit) is raised as a `vmkit.errors.VmkitE
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self, TypedDict, TypeVar, Unpack
@@ -148,6 +149,11 @@ class Vmkit:
     def namespace(self) -> str:
         """The namespace of names without one."""
         return self.session.namespace
+
+    @property
+    def now(self) -> datetime:
+        """The cluster's time as its last answer had it, else this machine's: ages are counted up to here."""
+        return self.session.server_time or datetime.now(UTC)
 
     # --- looking ---
 

@@ -84,6 +84,14 @@ def test_the_summary_counts_in_the_words_of_the_verb() -> None:
     assert summarize(_result()) == "1 stopped, 1 unchanged, 1 failed"
 
 
+def test_what_was_only_asked_for_is_not_called_done() -> None:
+    asked = Outcome(VM, "stop", Status.CHANGED, Reason("Requested", "stop requested; it was running"))
+    assert describe_outcome(asked) == "default/web-1 stop requested; it was running"
+    assert summarize(Result("stop", (asked, *_result().outcomes))) == (
+        "1 asked to stop, 1 stopped, 1 unchanged, 1 failed"
+    )
+
+
 def test_names_are_those_kubectl_takes_and_only_of_what_succeeded() -> None:
     assert render_result(_result(), "name") == "virtualmachine.kubevirt.io/web-1\nsecret/web-1-cloudinit\n"
     assert resource_name(ObjectRef("DataVolume", "a", "b")) == "datavolume.cdi.kubevirt.io/b"

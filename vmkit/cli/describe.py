@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-
 from vmkit.cli.app import App
 from vmkit.cli.options import command, connection_options, output_option, pass_app
 from vmkit.cli.selection import Chosen, read_stdin, selection_options
@@ -32,9 +30,10 @@ def describe(app: App, *, chosen: Chosen, output: str) -> ExitCode:
     with app.connect() as vk:
         refs = chosen.refs(namespace=vk.namespace, stdin=read_stdin)
         found = vk.describe(*refs, selector=chosen.selector, all_namespaces=chosen.all_namespaces)
+        at = vk.now
     if output in ("json", "yaml"):
         app.console.data(render_document(found.to_dict(), output))
     elif found.vms:
-        app.console.data(render_descriptions(found.vms, at=datetime.now(UTC)))
+        app.console.data(render_descriptions(found.vms, at=at))
     app.say(found.errors, found.notices)
     return found.exit_code

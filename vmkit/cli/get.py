@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-
 from vmkit.cli.app import App
 from vmkit.cli.options import OUTPUT, click_choice, command, connection_options, option, output_option, pass_app
 from vmkit.cli.selection import Chosen, read_stdin, selection_options
@@ -44,16 +42,14 @@ def get(app: App, *, chosen: Chosen, output: str, no_headers: bool, sort_by: str
     with app.connect() as vk:
         refs = chosen.refs(namespace=vk.namespace, stdin=read_stdin)
         found = vk.get(*refs, selector=chosen.selector, all_namespaces=chosen.all_namespaces)
-        namespace = vk.namespace
+        namespace, at = vk.namespace, vk.now
     if sort_by is not None:
         found = found.sorted_by(SORT_KEYS[sort_by])
     if output in ("json", "yaml"):
         app.console.data(render_document(found.to_dict(), output))
     elif found.vms:
         several = chosen.all_namespaces or any(vm.ref.namespace != namespace for vm in found.vms)
-        app.console.data(
-            render_vms(found.vms, output, at=datetime.now(UTC), namespaces=several, headers=not no_headers)
-        )
+        app.console.data(render_vms(found.vms, output, at=at, namespaces=several, headers=not no_headers))
     elif not found.errors:
         where = "any namespace" if chosen.all_namespaces else f"namespace {namespace}"
         matching = f" matches {chosen.selector}" if chosen.selector else ""

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Literal
@@ -86,6 +87,7 @@ class Session:
         """The context's name; empty inside a pod."""
         self.server: str = self._transport.server
         """The server's address."""
+        self._date = ""
 
     @classmethod
     def connect(
@@ -122,6 +124,18 @@ class Session:
             retry=retry,
             on_warning=on_warning,
         )
+
+    @property
+    def server_time(self) -> datetime | None:
+        """What the server's clock said with its last answer, to the second; None where it did not say.
+
+        Ages counted from here are right whatever this machine's clock says.
+        """
+        try:
+            at = parsedate_to_datetime(self._date)
+        except ValueError:
+            return None
+        return at if at.tzinfo is not None else None
 
     def close(self) -> None:
         """Closes its connections."""
@@ -579,6 +593,7 @@ class Session:
             if 200 <= reply.status < 300:
                 if "warning" in reply.headers:
                     self._warn(reply)
+                self._date = reply.headers.get("date", "")
                 return reply
             raise self._error(reply, asked)
 

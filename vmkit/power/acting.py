@@ -129,7 +129,7 @@ class Actor:
 
     def _asked(self, view: VmView) -> Outcome:
         status = Status.PLANNED if self.options.dry_run else Status.CHANGED
-        text = f"{self.verb} {'would be accepted' if self.options.dry_run else 'requested'}"
+        text = "KubeVirt would accept it" if self.options.dry_run else f"{self.verb} requested"
         reason = Reason(
             "Accepted" if self.options.dry_run else "Requested", f"{text}; it was {view.power.lower()}"
         )

@@ -190,8 +190,7 @@ class _DeleteRun:
             self._session.delete(
                 VIRTUAL_MACHINES, view.ref.name, view.ref.namespace, uid=view.uid or None, dry_run=True
             )
-        reason = Reason("Asked", f"would delete it: {change.reason.text}")
-        return Outcome(change.target, _VERB, Status.PLANNED, reason, detail=change.detail)
+        return Outcome(change.target, _VERB, Status.PLANNED, change.reason, detail=change.detail)
 
     def _do(self, change: Change) -> Outcome:
         entry = self._entries[change.target]

@@ -184,10 +184,8 @@ class _PowerRun:
         self._tell_prepared()
         for change in plan:
             view = self._entries[change.target].view
-            reason = Reason(change.reason.code, f"would {self._verb} it: {change.reason.text}")
-            self._finish(
-                Outcome(change.target, self._verb, Status.PLANNED, reason, detail=change.detail), view.ref
-            )
+            outcome = Outcome(change.target, self._verb, Status.PLANNED, change.reason, detail=change.detail)
+            self._finish(outcome, view.ref)
 
     # --- doing ----------------------------------------------------------------------------------------------
 

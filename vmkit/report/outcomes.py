@@ -18,6 +18,10 @@ _DONE: Final[Mapping[str, str]] = {
 }  # fmt: skip
 
 
+_UNDER_WAY: Final = frozenset({"Requested", "Deleting"})
+"""Codes of what was asked for and not waited for: lines do not claim that it is done."""
+
+
 def past_of(verb: str) -> str:
     """The verb as what has been done: "stop" -> "stopped"."""
     return _DONE.get(verb) or (f"{verb}d" if verb.endswith("e") else f"{verb}ed")
@@ -35,6 +39,8 @@ def describe_outcome(outcome: Outcome, *, reason: bool = True) -> str:
         reason: False leaves out why (an error's own message will say it).
     """
     done = past_of(outcome.verb)
+    if outcome.status is Status.CHANGED and outcome.reason.code in _UNDER_WAY:
+        return f"{subject_of(outcome.target)} {outcome.reason.text}"
     text = {
         Status.CHANGED: done,
         Status.UNCHANGED: "unchanged",
@@ -70,7 +76,16 @@ def summarize(result: Result) -> str:
         str(Status.PLANNED): f"would be {done}",
         str(Status.NOT_TRIED): "not tried",
     }
-    return ", ".join(f"{count} {words.get(status, status)}" for status, count in result.counts.items())
+    asked = sum(
+        outcome.status is Status.CHANGED and outcome.reason.code in _UNDER_WAY for outcome in result.outcomes
+    )
+    counts = dict(result.counts)
+    texts = []
+    if asked:
+        texts.append(f"{asked} asked to {result.command}")
+        counts[str(Status.CHANGED)] -= asked
+    texts += [f"{count} {words.get(status, status)}" for status, count in counts.items() if count]
+    return ", ".join(texts)
 
 
 _COLUMNS: Final[tuple[Column[Outcome], ...]] = (

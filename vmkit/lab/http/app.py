@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ssl
+from email.utils import format_datetime
 from typing import TYPE_CHECKING, Final
 
 from aiohttp import web
@@ -40,12 +41,10 @@ class Server:
             OSError: the port is taken.
         """
         server = web.Server(self._handle, access_log=None)
-        self._runner = web.ServerRunner(server)
+        self._runner = web.ServerRunner(server, shutdown_timeout=1.0)
         await self._runner.setup()
-        site = web.TCPSite(self._runner, host, port, ssl_context=tls, shutdown_timeout=1.0)
-        await site.start()
-        assert site._server is not None
-        self.port = site._server.sockets[0].getsockname()[1]  # type: ignore[attr-defined]
+        await web.TCPSite(self._runner, host, port, ssl_context=tls).start()
+        self.port = self._runner.addresses[0][1]
 
     async def stop(self) -> None:
         """Ends watches and closes the port."""
@@ -85,6 +84,8 @@ class Server:
         answer = self._dispatcher.answer(request)
         if isinstance(answer, Streaming):
             return await self._stream(incoming, answer, fault)
+        # The server's clock is the lab's: clients count ages from it.
+        answer.headers.append(("Date", format_datetime(self._dispatcher.clock.now(), usegmt=True)))
         if fault is not None:
             return await self._after(incoming, answer, fault)
         return _plain(answer)
