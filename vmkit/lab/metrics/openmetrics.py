@@ -17,6 +17,33 @@ from vmkit.lab.metrics.sessions import SESSION_FAMILIES
 
 CONTENT_TYPE = "application/openmetrics-text; version=1.0.0; charset=utf-8"
 
+DECISIVE = (
+    "kubevirt_vmi_cpu_usage_seconds_total",
+    "kubevirt_vmi_vcpu_delay_seconds_total",
+    "kubevirt_vmi_memory_available_bytes",
+    "kubevirt_vmi_memory_usable_bytes",
+    "kubevirt_vmi_network_receive_bytes_total",
+    "kubevirt_vmi_network_transmit_bytes_total",
+    "kubevirt_vmi_storage_read_traffic_bytes_total",
+    "kubevirt_vmi_storage_write_traffic_bytes_total",
+    "kubevirt_vmi_guest_load_5m",
+    "kubevirt_vmi_last_api_connection_timestamp_seconds",
+    "kubevirt_vnc_active_connections",
+    "kubevirt_console_active_connections",
+    "kubevirt_portforward_active_tunnels",
+    "kubevirt_vmi_info",
+    "kubevirt_vm_info",
+    "kubevirt_vm_resource_requests",
+    "kubevirt_vm_running_status_last_transition_timestamp_seconds",
+    "kube_pod_container_resource_requests",
+    "kepler_pod_cpu_joules_total",
+    "kepler_container_cpu_joules_total",
+    "kepler_container_joules_total",
+    "kepler_node_cpu_active_joules_total",
+    "kepler_node_cpu_idle_joules_total",
+)
+"""The metrics that decisions about VMs are made from: idle or busy, too large or too small, and at what energy."""
+
 _LINES_A_PIECE = 10_000
 _Span = tuple[float, float | None]
 """The time in which a series exists: from, until (None: still)."""

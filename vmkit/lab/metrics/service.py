@@ -49,7 +49,8 @@ class MetricsService:
     """The series of one lab.
 
     Args:
-        context: the lab's. Its option "seed" decides the series, "kubevirt" which there are, "kepler" which generation of
+        context: the lab's. Its option "seed" decides the series, "kubevirt" which there are, "kepler" which
+            generation of
             Kepler is installed ("pods", "containers", "legacy" or "none").
     """
 
