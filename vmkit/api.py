@@ -15,12 +15,13 @@ run (no cluster, an unknown option, a limit) is raised as a `vmkit.errors.VmkitE
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, Self, TypedDict, TypeVar, Unpack
+from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack
 
+from vmkit.arguments import CreateArguments, DeleteArguments, RunArguments, StopArguments
 from vmkit.errors import UsageError
 from vmkit.vm.reference import VmRef, parse_vm_ref
 
@@ -28,65 +29,13 @@ if TYPE_CHECKING:
     from vmkit.cluster.session import Session
     from vmkit.inventory.description import Descriptions
     from vmkit.inventory.listing import Inventory
-    from vmkit.plan.model import Outcome, Plan, Result
+    from vmkit.plan.model import Result
     from vmkit.power import Selection
-    from vmkit.units import Limit
+    from vmkit.provision.catalog import Catalog
+    from vmkit.provision.options import CreateResult
+    from vmkit.provision.request import CreateRequest
 
 Options = TypeVar("Options")
-DryRun = Literal["client", "server"]
-
-
-class RunArguments(TypedDict, total=False):
-    """What every method that changes something takes.
-
-    selector: VMs whose labels match, in kubectl's syntax, instead of names.
-    namespace: the namespace of names without one, and of a selector; else the connection's.
-    all_namespaces: all VMs of all namespaces, or those of them that match the selector.
-    everything: all VMs of the namespace.
-    dry_run: "client": nothing is sent; "server": everything is sent to be checked, and nothing kept.
-    max_changes: refuse the run before its first change when it would change more: a number, or a `Limit`.
-    concurrency: how many objects are worked on at once.
-    wait: return when it is seen to be so, not when it was asked for.
-    timeout_seconds: how long to wait for each VM; None: as long as the verb may reasonably take.
-    despite_gitops: act although a GitOps controller would undo it.
-    confirm: called with the plan before the first change; raises to prevent it.
-    on_outcome: called with each outcome as it comes.
-    on_progress: called with a VM that is waited for, and how far it is, in words.
-    """
-
-    selector: str
-    namespace: str | None
-    all_namespaces: bool
-    everything: bool
-    dry_run: DryRun | None
-    max_changes: int | Limit | None
-    concurrency: int
-    wait: bool
-    timeout_seconds: float | None
-    despite_gitops: bool
-    confirm: Callable[[Plan], None] | None
-    on_outcome: Callable[[Outcome], None] | None
-    on_progress: Callable[[VmRef, str], None] | None
-
-
-class StopArguments(RunArguments, total=False):
-    """What stopping takes besides.
-
-    grace_seconds: how long the guest has to shut down; None leaves it to the VM.
-    force: end a guest that does not shut down in time; escalates a stop and overrides nothing else.
-    """
-
-    grace_seconds: int | None
-    force: bool
-
-
-class DeleteArguments(StopArguments, total=False):
-    """What deleting takes besides.
-
-    delete_disks: delete the VM's DataVolumes and claims with it; they are kept otherwise.
-    """
-
-    delete_disks: bool
 
 
 class Vmkit:
@@ -221,6 +170,120 @@ class Vmkit:
             if isinstance(metadata, dict) and isinstance(metadata.get("name"), str):
                 yield metadata["name"]
 
+    # --- creating ---
+
+    @staticmethod
+    def templates(*directories: str | Path) -> Catalog:
+        """The templates there are: in these directories, the project's, your own and those vmkit brings.
+
+        Needs no cluster: ``Vmkit.templates().find("debian")``.
+        """
+        from vmkit.provision.catalog import Catalog
+
+        return Catalog(directories)
+
+    def create(
+        self,
+        *names: str,
+        template: str = "",
+        set: Mapping[str, Any] | None = None,  # noqa: A002 - the option is called --set
+        disks: Mapping[str, str] | None = None,
+        ssh_keys: Sequence[str] = (),
+        storage: str = "auto",
+        instancetype: str = "",
+        preference: str = "",
+        labels: Mapping[str, str] | None = None,
+        namespace: str = "",
+        count: int = 1,
+        requests: Iterable[CreateRequest] = (),
+        fleet: str | Path | None = None,
+        template_dirs: Sequence[str | Path] = (),
+        **arguments: Unpack[CreateArguments],
+    ) -> CreateResult:
+        """Creates VMs from a template. One that exists is left as it is, and never started or stopped.
+
+        Args:
+            names: the VMs' names, for VMs that are alike; the other arguments say what they are.
+            template: the template's name, or the path of a template file.
+            set: answers to the template's parameters.
+            disks: sizes by disk name ("100Gi"): a disk the template has gets that size, any other is a blank one.
+            ssh_keys: public keys.
+            storage: a storage class, or "auto".
+            instancetype, preference: in place of CPU and memory of the template.
+            labels: further labels of the VMs.
+            namespace: else the connection's.
+            count: so many of each name: "web" gives web-1, web-2 ...
+            requests: VMs asked for one by one, besides the names.
+            fleet: a fleet file, besides those.
+            template_dirs: directories in which templates are looked for first.
+
+        Raises:
+            InputError: a request, an answer or a template is wrong; nothing was sent.
+        """
+        from vmkit.provision.catalog import Catalog
+        from vmkit.provision.create import run_create
+        from vmkit.provision.options import CreateOptions
+        from vmkit.provision.request import CreateRequest, expand_count, read_fleet
+
+        asked: list[CreateRequest] = []
+        for name in names:
+            request = CreateRequest(
+                name,
+                template,
+                namespace=namespace,
+                answers=dict(set or {}),
+                disks=dict(disks or {}),
+                ssh_keys=tuple(ssh_keys),
+                storage=storage,
+                instancetype=instancetype,
+                preference=preference,
+                labels=dict(labels or {}),
+                index=len(asked),
+            )
+            asked += expand_count(request, count)
+        asked += requests
+        if fleet is not None:
+            asked += read_fleet(Path(fleet))
+        if not asked:
+            raise UsageError("no VM is asked for", hint="give a name and a template, requests, or a fleet file")
+        options: dict[str, Any] = dict(arguments)
+        callbacks = _take_callbacks(options)
+        return run_create(
+            self.session, asked, _options(CreateOptions, options), catalog=Catalog(template_dirs), **callbacks
+        )
+
+    def clone(
+        self,
+        source: str | VmRef,
+        name: str,
+        *,
+        namespace: str = "",
+        count: int = 1,
+        run_strategy: str = "",
+        **arguments: Unpack[CreateArguments],
+    ) -> CreateResult:
+        """Creates VMs as copies of an existing one, disks included.
+
+        Args:
+            source: the VM to copy.
+            name: the new VM's name; with ``count`` above 1 the stem of the names.
+            namespace: the new VMs'; else the source's.
+            count: how many.
+            run_strategy: of the new VMs; else the source's.
+
+        Raises:
+            NotFound: there is no such VM.
+            Refused: it runs, and its disks cannot be snapshotted.
+        """
+        from vmkit.provision.clone import CloneRequest, run_clone
+        from vmkit.provision.options import CreateOptions
+
+        (ref,) = self._refs((source,), None)
+        request = CloneRequest(ref, name, namespace=namespace, count=count, run_strategy=run_strategy)
+        options: dict[str, Any] = dict(arguments)
+        callbacks = _take_callbacks(options)
+        return run_clone(self.session, request, _options(CreateOptions, options), **callbacks)
+
     # --- power ---
 
     def start(self, *names: str | VmRef, **arguments: Unpack[RunArguments]) -> Result:
@@ -310,6 +373,3 @@ def _options(kind: type[Options], options: dict[str, Any]) -> Options:
         return kind(**options)
     except TypeError as error:
         raise UsageError(f"an argument is not known: {error}") from error
-
-
-__all__ = ["DeleteArguments", "DryRun", "RunArguments", "StopArguments", "Vmkit"]
