@@ -13,7 +13,7 @@ PYTEST_ARGS ?=
 CLEAN := env -u KUBECONFIG -u VMKIT_KUBECONFIG -u VMKIT_CONTEXT -u VMKIT_NAMESPACE NO_PROXY=127.0.0.1,localhost no_proxy=127.0.0.1,localhost
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-cluster lint format coverage bench wheel-test docs lock clean
+.PHONY: help setup demo test test-thorough test-cluster lint format coverage bench wheel-test docs lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -35,6 +35,9 @@ demo: $(READY) ## create, start, stop and show VMs on a practice cluster
 
 test: $(READY) ## the whole test suite
 	@$(CLEAN) $(BIN)/python -m pytest -n $(WORKERS) $(PYTEST_ARGS)
+
+test-thorough: $(READY) ## the tests that take minutes: every change of every clock in ten years
+	@$(CLEAN) $(BIN)/python -m pytest -n $(WORKERS) -m thorough $(PYTEST_ARGS)
 
 test-cluster: $(READY) ## the contract suite on a cluster: VMKIT_TEST_KUBECONFIG=FILE make test-cluster
 	@$(CLEAN) $(BIN)/python -m pytest tests/contract -m cluster $(PYTEST_ARGS)
@@ -64,7 +67,7 @@ docs: $(READY) ## regenerate the parts of docs/ that come from the code
 
 lock: ## pin the development environment anew
 	@$(BIN)/python -m pip install --quiet uv
-	@$(BIN)/uv pip compile pyproject.toml --group dev --extra tls --generate-hashes --no-emit-index-url \
+	@$(BIN)/uv pip compile pyproject.toml --group dev --generate-hashes --no-emit-index-url \
 	  --universal --python-version 3.11 --no-header --quiet --output-file requirements-dev.lock --upgrade
 
 clean: ## remove what the targets above made

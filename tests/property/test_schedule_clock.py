@@ -1,9 +1,9 @@
 """Transitions against a wall clock read minute by minute, around every change of every clock in ten years.
 
 The check knows nothing of instants: it asks what the clock on the wall shows and whether those hours are on. The
-two agree in every minute, with one stated exception: in an hour that the clock shows twice, machines stay on through
-the doubt. What was on just before that hour, or comes on during its first showing, stays on to the end of that
-showing; during the second it is on for as long as any of what remains of the hour is on.
+two agree in every minute, with one stated exception: in an hour that the clock shows twice, machines stay on
+through the doubt. What was on just before that hour, or comes on during its first showing, stays on to the end of
+that showing; during the second it is on for as long as any of what remains of the hour is on.
 """
 
 from __future__ import annotations
@@ -26,9 +26,15 @@ MINUTE = timedelta(minutes=1)
 DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 
 KNOWN = (
-    "Africa/Cairo", "Africa/Casablanca", "America/Havana", "America/New_York", "Asia/Beirut", "Australia/Lord_Howe",
-    "Europe/Berlin", "Europe/Dublin",
-)  # fmt: skip
+    "Africa/Cairo",
+    "Africa/Casablanca",
+    "America/Havana",
+    "America/New_York",
+    "Asia/Beirut",
+    "Australia/Lord_Howe",
+    "Europe/Berlin",
+    "Europe/Dublin",
+)
 """The names under which people know the clocks that differ most."""
 
 Minute = tuple[int, int]

@@ -1,4 +1,4 @@
-"""What the dialects share with the two downscalers, and where they differ from each other and from vmkit's grammar."""
+"""What the dialects take, and where they differ from each other and from vmkit's own grammar."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def test_only_the_python_dialect_includes_the_end_of_an_absolute_window() -> Non
         ("Mon-Fri 24:60-24:61 UTC", True, False),
         ("2026-02-30T00:00:00+00:00-2026-03-03T00:00:00+00:00", False, False),
     ],
-)  # fmt: skip
+)
 def test_what_each_dialect_takes(text: str, python: bool, go: bool) -> None:
     for dialect, taken in (("python", python), ("go", go)):
         if taken:

@@ -75,8 +75,14 @@ def test_in_python_a_period_of_any_scope_beats_hours() -> None:
 
 @pytest.mark.parametrize(
     ("text", "python", "go"),
-    [("true", True, True), ("false", False, False), ("no", True, None), (DAYS, True, True), ("Tue-Tue 08:00-18:00 UTC", True, False)],
-)  # fmt: skip
+    [
+        ("true", True, True),
+        ("false", False, False),
+        ("no", True, None),
+        (DAYS, True, True),
+        ("Tue-Tue 08:00-18:00 UTC", True, False),
+    ],
+)
 def test_exclude(text: str, python: bool, go: bool | None) -> None:
     one = resolve({"exclude": text}, dialect="python")
     assert (one.exclude is not None and one.exclude.is_active(NOON)) is python
@@ -89,10 +95,14 @@ def test_exclude(text: str, python: bool, go: bool | None) -> None:
 @pytest.mark.parametrize(
     ("text", "python", "go"),
     [
-        ("2026-02-05T18:00:00Z", True, True), ("2026-02-05T18:00", True, False), ("2026-02-05 18:00", True, False),
-        ("2026-02-05", True, False), ("2026-02-05T18:00:00+01:00", False, True), ("soon", False, False),
+        ("2026-02-05T18:00:00Z", True, True),
+        ("2026-02-05T18:00", True, False),
+        ("2026-02-05 18:00", True, False),
+        ("2026-02-05", True, False),
+        ("2026-02-05T18:00:00+01:00", False, True),
+        ("soon", False, False),
     ],
-)  # fmt: skip
+)
 def test_an_invalid_date_keeps_the_vm_as_it_is(text: str, python: bool, go: bool) -> None:
     for dialect, taken in (("python", python), ("go", go)):
         effective = resolve({"exclude-until": text}, dialect=dialect)

@@ -62,10 +62,13 @@ def week(text: str, **options: object) -> str:
         ("Mon 20:00-06:00, Tue 20:00-06:00 UTC except 2026-02-03", "Mon 20:00 on, Tue 06:00 off"),
         ("Tue 08:00-18:00, 2026-02-03 10:00-12:00 UTC except 2026-02-03", "Tue 10:00 on, Tue 12:00 off"),
         ("always UTC except 2026-02-03", "Tue 00:00 off, Wed 00:00 on"),
-        ("start Mon-Tue 20:00; stop Tue-Wed 06:00 UTC except 2026-02-03", "Mon 20:00 on, Tue 06:00 off, Wed 06:00 off"),
+        (
+            "start Mon-Tue 20:00; stop Tue-Wed 06:00 UTC except 2026-02-03",
+            "Mon 20:00 on, Tue 06:00 off, Wed 06:00 off",
+        ),
         ("stop Mon-Tue 20:00 UTC except 2026-02-03", "Mon 20:00 off"),
     ],
-)  # fmt: skip
+)
 def test_a_text_means_these_transitions(text: str, expected: str) -> None:
     if expected == "error":
         with pytest.raises(ScheduleError):
@@ -195,7 +198,7 @@ def test_moments_of_single_days_have_a_beginning_and_an_end() -> None:
         ("Mon 08:00-09:00 UTC except holidays(Germany)", 37, "no country", "DE"),
         ("Mon 08:00-09:00 UTC except holidays(XX)", 37, "holidays of XX", "calendar"),
     ],
-)  # fmt: skip
+)
 def test_what_is_not_understood_is_named_with_its_column(
     text: str, column: int, said: str, suggested: str
 ) -> None:

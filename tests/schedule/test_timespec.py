@@ -25,10 +25,7 @@ def answer(case: dict[str, Any], dialect: str) -> bool | str:
             dialect=None if dialect == "default" else dialect,
         )
     except ScheduleError as error:
-        assert error.column is not None
-        assert error.message
-        assert error.hint
-        return "error"
+        return "error" if error.column and error.message and error.hint else "error that helps nobody"
     return schedule.is_active(datetime.fromisoformat(case["at"]))
 
 

@@ -46,12 +46,17 @@ def test_the_state_at_a_transition_is_the_new_one() -> None:
 @pytest.mark.parametrize(
     ("text", "active"),
     [
-        ("always", True), ("never", False), ("Mon-Sun 00:00-24:00 Europe/Berlin", True),
-        ("daily 00:00-12:00, daily 12:00-24:00 America/Havana", True), ("daily 06:00-18:00, daily 18:00-06:00 Asia/Gaza", True),
-        ("2020-01-01 08:00-18:00 UTC", False), ("from 2020-01-01T00:00:00Z", True), ("until 2020-01-01T00:00:00Z", False),
+        ("always", True),
+        ("never", False),
+        ("Mon-Sun 00:00-24:00 Europe/Berlin", True),
+        ("daily 00:00-12:00, daily 12:00-24:00 America/Havana", True),
+        ("daily 06:00-18:00, daily 18:00-06:00 Asia/Gaza", True),
+        ("2020-01-01 08:00-18:00 UTC", False),
+        ("from 2020-01-01T00:00:00Z", True),
+        ("until 2020-01-01T00:00:00Z", False),
         ("start 2020-01-01 08:00; stop 2020-01-02 08:00 UTC", False),
     ],
-)  # fmt: skip
+)
 def test_what_never_changes_has_no_next_change(text: str, active: bool) -> None:
     schedule = parse_schedule(text)
     assert schedule.next_change(MONDAY) is None
@@ -105,9 +110,17 @@ def test_cron_days_of_month_and_of_week_are_either() -> None:
 
 @pytest.mark.parametrize(
     ("fields", "days"),
-    [("0 8 1-5/2 * *", [3, 5]), ("0 8 */5 2 *", [6, 11]), ("0 8 * feb tue,thu", [3, 5, 10, 12]), ("0 8 * * fri-sun", [6, 7, 8, 13, 14, 15]),
-     ("0 8 * * 0", [8, 15]), ("0 8 * * 7", [8, 15]), ("0 8 10/3 * *", [10, 13]), ("0 8 * 3 *", [])],
-)  # fmt: skip
+    [
+        ("0 8 1-5/2 * *", [3, 5]),
+        ("0 8 */5 2 *", [6, 11]),
+        ("0 8 * feb tue,thu", [3, 5, 10, 12]),
+        ("0 8 * * fri-sun", [6, 7, 8, 13, 14, 15]),
+        ("0 8 * * 0", [8, 15]),
+        ("0 8 * * 7", [8, 15]),
+        ("0 8 10/3 * *", [10, 13]),
+        ("0 8 * 3 *", []),
+    ],
+)
 def test_cron_fields(fields: str, days: list[int]) -> None:
     schedule = parse_schedule(f"start cron({fields}) UTC")
     assert [one.at.day for one in schedule.transitions(MONDAY, MONDAY + 14 * DAY)] == days

@@ -158,9 +158,7 @@ def _find_due(
         return _none(
             "Forced", f"it is forced {'up' if forced is Side.START else 'down'}, and has been told so", state
         )
-    if effective.timetable is None:
-        return None
-    return _transition_due(effective, effective.timetable, state, at, policy)
+    return _transition_due(vm, effective, state, at, policy)
 
 
 def _forced_side(effective: Effective, at: datetime) -> Side | Decision | None:
@@ -188,12 +186,12 @@ def _level_due(
 
 
 def _transition_due(
-    effective: Effective, timetable: Timetable, state: StoredState, at: datetime, policy: Policy
+    vm: VmFacts, effective: Effective, state: StoredState, at: datetime, policy: Policy
 ) -> _Due | Decision | None:
     since = max(state.since, at - _LOOK_BACK)
-    if since >= at:
+    if effective.timetable is None or since >= at:
         return None
-    latest: Transition | None = timetable.latest_transition(at, at - since - _TICK)
+    latest: Transition | None = effective.timetable.latest_transition(at, at - since - _TICK)
     if latest is None:
         return None
     done = replace(state, since=latest.at, queued=None)
@@ -205,7 +203,8 @@ def _transition_due(
     ends = [end for end in (held, effective.exclude_until) if end is not None and latest.at < end <= at]
     counts_from = max([latest.at, *ends])
     queued = state.queued is not None and state.queued <= latest.at and at - latest.at <= policy.queue_limit
-    if at - counts_from > policy.deadline and not queued:
+    as_wished = vm.power is (PowerState.STOPPED if latest.side is Side.STOP else PowerState.RUNNING)
+    if at - counts_from > policy.deadline and not queued and not as_wished:
         late = format_duration(at - counts_from)
         return _none(
             "Missed", f"the {latest.side} of {_instant(latest.at)} is {late} late; it is let be", done, latest.at

@@ -82,7 +82,7 @@ def resolve_sources(sources: Iterable[Source], defaults: Defaults) -> Effective:
 
 class _Reader:
     def __init__(self, sources: Iterable[Source], defaults: Defaults, dialect: str) -> None:
-        self.sources = sorted(sources, key=lambda source: list(Scope).index(source.scope))
+        self.sources = sorted(sources, key=Source.distance)
         self.defaults = defaults
         self.dialect = dialect
         self.problems: list[Problem] = []

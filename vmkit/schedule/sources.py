@@ -68,6 +68,9 @@ class Scope(StrEnum):
     DEFAULT = "default"
 
 
+_DISTANCES: Final[Mapping[Scope, int]] = {scope: distance for distance, scope in enumerate(Scope)}
+
+
 @dataclass(frozen=True, slots=True)
 class Source:
     """The annotations of one scope, or the settings of a config file under the same names.
@@ -81,6 +84,10 @@ class Source:
     scope: Scope
     where: str
     values: Mapping[str, str]
+
+    def distance(self) -> int:
+        """How far from the VM it is; what is nearer wins."""
+        return _DISTANCES[self.scope]
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +176,7 @@ def resolve_own(sources: Iterable[Source], defaults: Defaults) -> Effective:
 
     Never raises: what is not understood is among the problems.
     """
-    resolver = _Resolver(sorted(sources, key=lambda source: list(Scope).index(source.scope)), defaults)
+    resolver = _Resolver(sorted(sources, key=Source.distance), defaults)
     return resolver.resolve()
 
 
