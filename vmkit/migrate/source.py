@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -75,15 +74,11 @@ def _inspect_files(path: Path, limits: Limits | None, scratch: Path | None) -> F
 
 
 def _inspect_layout(path: Path, layout: DiskLayout, limits: Limits | None) -> Facts:
-    try:
-        assembled = assemble(layout.volumes, limits=limits)
-        described = _describe(path, layout, assembled.mount_points)
-        notes = [*(note for image in layout.images for note in image.notes), *assembled.notes]
-        if assembled.tree is not None:
-            return inspect_tree(assembled.tree, described, notes=tuple(notes))
-    except struct.error as error:
-        # A structure that ends too early somewhere the readers did not expect it.
-        raise EvidenceError(f"the image is damaged: {error}", where=str(path)) from error
+    assembled = assemble(layout.volumes, limits=limits)
+    described = _describe(path, layout, assembled.mount_points)
+    notes = [*(note for image in layout.images for note in image.notes), *assembled.notes]
+    if assembled.tree is not None:
+        return inspect_tree(assembled.tree, described, notes=tuple(notes))
     notes.append("no Linux root file system could be read on it")
     notes += [f"{volume.name}: {volume.problem}" for volume in layout.volumes if volume.problem]
     return describe_unreadable(described, notes=tuple(notes))

@@ -48,7 +48,7 @@ def read_groups(members: Sequence[Device]) -> list[LogicalVolume]:
     for member in members:
         try:
             volumes.append(_read_member(member))
-        except (DamagedImage, struct.error) as error:
+        except (DamagedImage, struct.error, ValueError) as error:
             found.append(LogicalVolume("", "", None, f"a physical volume is damaged: {error}"))
     by_identifier = {volume.identifier: volume.device for volume in volumes}
     seen: set[str] = set()

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
-from vmkit.errors import VmkitError
+from vmkit.errors import DamagedImage, VmkitError
 from vmkit.migrate.disk.device import Device, Slice
 from vmkit.migrate.disk.ext4 import Ext4Volume
 from vmkit.migrate.disk.image import Image
@@ -14,7 +15,9 @@ from vmkit.migrate.disk.lvm import read_groups
 from vmkit.migrate.disk.partitions import Partition, Table, read_table
 from vmkit.migrate.disk.signature import read_signature
 from vmkit.migrate.disk.xfs import XfsVolume
-from vmkit.migrate.tree.volume import Volume
+from vmkit.migrate.tree.volume import Child, Node, Stat, Volume
+
+Result = TypeVar("Result")
 
 _EXT = frozenset({"ext2", "ext3", "ext4"})
 
@@ -70,6 +73,35 @@ class DiskLayout:
             image.close()
 
 
+class GuardedVolume:
+    """A volume whose reader may trip over a structure that ends too early: that is damage like any other."""
+
+    def __init__(self, volume: Volume, where: str) -> None:
+        self._volume, self._where = volume, where
+        self.kind, self.root, self.notes = volume.kind, volume.root, volume.notes
+
+    def _guard(self, call: Callable[..., Result], *arguments: object) -> Result:
+        try:
+            return call(*arguments)
+        except (struct.error, IndexError, ValueError, OverflowError) as error:
+            raise DamagedImage(f"the file system is damaged: {error}", where=self._where) from error
+
+    def children(self, node: Node) -> Mapping[str, Child]:
+        return self._guard(self._volume.children, node)
+
+    def stat(self, node: Node) -> Stat:
+        return self._guard(self._volume.stat, node)
+
+    def read_link(self, node: Node) -> str:
+        return self._guard(self._volume.read_link, node)
+
+    def read(self, node: Node, offset: int, length: int) -> bytes:
+        return self._guard(self._volume.read, node, offset, length)
+
+    def close(self) -> None:
+        self._volume.close()
+
+
 def disk_name(index: int, partition: int = 0) -> str:
     """ "vda", "vdb2" ...: the names that virtio disks get, in order; only the order is certain."""
     letters = ""
@@ -114,8 +146,8 @@ def _table(image: Image) -> Table:
 def _volume(disk: int, name: str, device: Device, members: list[Device]) -> DiskVolume:
     try:
         signature = read_signature(device)
-    except VmkitError as error:
-        return DiskVolume(disk, name, device.size, "", problem=error.message)
+    except (VmkitError, struct.error, ValueError) as error:
+        return DiskVolume(disk, name, device.size, "", problem=str(error))
     found = DiskVolume(disk, name, device.size, signature.kind, signature.label, signature.uuid)
     if signature.kind == "LVM2_member":
         members.append(device)
@@ -124,9 +156,11 @@ def _volume(disk: int, name: str, device: Device, members: list[Device]) -> Disk
     if signature.kind in _WITHOUT_FILES:
         return found
     try:
-        files: Volume
-        files = Ext4Volume(device, where=name) if signature.kind in _EXT else XfsVolume(device, where=name)
+        reader = Ext4Volume(device, where=name) if signature.kind in _EXT else XfsVolume(device, where=name)
+        files = GuardedVolume(reader, name)
         files.stat(files.root)
-    except (VmkitError, struct.error) as error:
-        return replace(found, problem=str(error))
+    except VmkitError as error:
+        return replace(found, problem=error.message)
+    except (struct.error, IndexError, ValueError, OverflowError) as error:
+        return replace(found, problem=f"the file system is damaged: {error}")
     return replace(found, files=files)
