@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from vmkit.cluster.resources import VIRTUAL_MACHINES
+from vmkit.cluster.resources import DATA_VOLUMES, PERSISTENT_VOLUME_CLAIMS, VIRTUAL_MACHINES
 from vmkit.cluster.session import Session
 from vmkit.cluster.watch import WatchEvent
 from vmkit.errors import DeadlineExceeded, Interrupted, NotFound, VmkitError
@@ -139,20 +139,33 @@ class _DeleteRun:
             return None
         owned = disks.of(view)
         self._entries[target] = _Entry(view, owned)
+        detail, text = self._describe(view, owned)
+        return Change(_VERB, target, Reason("Asked", text), detail)
+
+    def _describe(self, view: VmView, owned: list[Disk]) -> tuple[dict[str, Any], str]:
         names = [str(disk) for disk in owned]
-        others = [f"{volume.kind} {volume.source}" for volume in view.volumes if volume.persistent]
-        kept = others if self._options.delete_disks else names + others
         known = {disk.name for disk in owned}
-        kept = [text for text in kept if self._options.delete_disks is False or text.split()[-1] not in known]
-        detail: dict[str, Any] = {
+        # Disks that are not the VM's own stay whatever is asked.
+        others = [
+            str(
+                Disk(
+                    DATA_VOLUMES.kind if volume.kind == "dataVolume" else PERSISTENT_VOLUME_CLAIMS.kind,
+                    volume.source,
+                )
+            )
+            for volume in view.volumes
+            if volume.persistent and volume.source not in known
+        ]
+        going = names if self._options.delete_disks else []
+        staying = others if self._options.delete_disks else names + others
+        detail = {
             "from": str(view.power),
             "diskPolicy": "delete" if self._options.delete_disks else "keep",
-            "deletedDisks": names if self._options.delete_disks else [],
-            "keptDisks": list(dict.fromkeys(kept)),
+            "deletedDisks": going,
+            "keptDisks": staying,
         }
-        what = "its disks go with it" if self._options.delete_disks and names else "its disks are kept"
-        text = f"it is {view.power.lower()}; {what}" if names or others else f"it is {view.power.lower()}"
-        return Change(_VERB, target, Reason("Asked", text), detail)
+        what = "; its disks go with it" if going else "; its disks are kept" if staying else ""
+        return detail, f"it is {view.power.lower()}{what}"
 
     # --- doing ----------------------------------------------------------------------------------------------
 
