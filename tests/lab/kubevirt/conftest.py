@@ -14,6 +14,7 @@ from vmkit.lab import builtin, cdi, rook
 from vmkit.lab.access.tokens import Tokens
 from vmkit.lab.clock import Clock, format_time
 from vmkit.lab.controller import Context
+from vmkit.lab.controllers import pods
 from vmkit.lab.controllers.garbage import GarbageCollector
 from vmkit.lab.events import EventRecorder
 from vmkit.lab.http.dispatch import Dispatcher
@@ -51,6 +52,7 @@ class Cluster:
         self.store = Store(self.clock)
         self.registry = Registry()
         builtin.register(self.registry)
+        pods.register(self.registry)
         self.store.guard_namespaces(self.registry.get("", "namespaces"))
         recorder = EventRecorder(self.store, self.clock, self.registry.get("", "events"))
         self.context = Context(

@@ -390,13 +390,13 @@ class MachineController(Controller):
         )
         if started is None:
             return vmi
+        changed = carry_volumes(vmi, vm["spec"])
         if started.get("template") == vm["spec"].get("template"):
             drop_condition(vm["status"], "RestartRequired")
             annotations[GENERATION] = generation
             return self._world.save_instance(vmi)
         expanded_before, expanded_now = (self._expanded(vm, each) for each in (started, vm["spec"]))
         live = self._world.configuration.live_update
-        changed = carry_volumes(vmi, vm["spec"])
         if live:
             changed += apply_live(vmi, expanded_now)
         if changed:

@@ -21,6 +21,8 @@ from vmkit.lab.kubevirt.routes import Handler, Route, page_not_found
 from vmkit.lab.kubevirt.scheduling import Rooms
 from vmkit.lab.kubevirt.snapshots import RestoreController, SnapshotController
 from vmkit.lab.kubevirt.world import World
+from vmkit.lab.resources import Response, SubresourceRequest
+from vmkit.lab.status import method_not_allowed
 
 Object = dict[str, Any]
 
@@ -61,6 +63,8 @@ class KubeVirt:
             RestoreController(self.world),
             CloneController(self.world),
         )
+        self._evict_pod: Final = context.registry.handler("", "pods", "eviction")
+        context.registry.handle("", "pods", "eviction", self.evict)
         self._serve()
 
     def _serve(self) -> None:
@@ -103,15 +107,20 @@ class KubeVirt:
         for name in ("console", "vnc", "vnc/screenshot", "usbredir", "vsock", "portforward"):
             registry.handle(SUBRESOURCES, "virtualmachineinstances", name, Route(("GET",), calls.stream))
 
-    def check_eviction(self, pod: Object) -> None:
-        """What KubeVirt's webhook says to the eviction of a pod.
+    def evict(self, request: SubresourceRequest) -> Response:
+        """POST .../pods/NAME/eviction: marks an instance that is to migrate first; other pods go the usual way.
 
         Raises:
-            ApiError: 429, its instance is to migrate first (and has been marked for it).
+            ApiError: 404, 405, or 429 while the instance migrates away.
         """
-        refusal = wants_eviction(self.world, pod)
-        if refusal is not None:
-            raise refusal
+        if request.method == "POST":
+            pod = self.world.store.get(self.world.registry.get("", "pods"), request.namespace, request.name)
+            refusal = wants_eviction(self.world, pod)
+            if refusal is not None:
+                raise refusal
+        if self._evict_pod is None:
+            raise method_not_allowed()
+        return self._evict_pod(request)
 
     def seed_objects(self) -> list[Object]:
         """What KubeVirt's operator has created in a fresh cluster."""

@@ -39,10 +39,14 @@ def _counted(*extra: Column) -> tuple[Column, ...]:
 def _kubevirt(
     kind: str, plural: str, short: tuple[str, ...], columns: tuple[Column, ...], **more: object
 ) -> ResourceType:
-    options: dict[str, object] = {"subresources": ("status",), "categories": ("all",), **more}
+    options: dict[str, object] = {
+        "version": "v1",
+        "subresources": ("status",),
+        "categories": ("all",),
+        **more,
+    }
     return ResourceType(
         group=GROUP,
-        version="v1",
         versions=_VERSIONS,
         kind=kind,
         plural=plural,
@@ -110,6 +114,8 @@ class Types:
             "virtualmachineinstancepresets",
             ("vmipreset", "vmipresets"),
             (),
+            # Presets are still stored in the old version (its storageVersionHash shows it).
+            version="v1alpha3",
             subresources=(),
         )
         self.kubevirt: Final = _kubevirt(
