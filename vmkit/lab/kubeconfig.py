@@ -9,11 +9,14 @@ from pathlib import Path
 import yaml
 
 
-def build_kubeconfig(name: str, url: str, token: str, *, authority: bytes | None = None) -> bytes:
+def build_kubeconfig(
+    name: str, url: str, token: str, *, authority: bytes | None = None, namespace: str = "default"
+) -> bytes:
     """The file's content: one cluster, user and context of that name.
 
     Args:
         authority: the certificate authority (PEM) of a lab that serves TLS.
+        namespace: the context's own.
     """
     cluster: dict[str, str] = {"server": url}
     if authority is not None:
@@ -23,7 +26,7 @@ def build_kubeconfig(name: str, url: str, token: str, *, authority: bytes | None
         "kind": "Config",
         "clusters": [{"name": name, "cluster": cluster}],
         "users": [{"name": name, "user": {"token": token}}],
-        "contexts": [{"name": name, "context": {"cluster": name, "user": name, "namespace": "default"}}],
+        "contexts": [{"name": name, "context": {"cluster": name, "user": name, "namespace": namespace}}],
         "current-context": name,
     }
     return yaml.safe_dump(document, sort_keys=False).encode()

@@ -44,7 +44,7 @@ class Lab:
         kubevirt: which release it behaves like: "1.2", "1.5" or "1.9".
         kubeconfig: where to write the kubeconfig; None: a temporary file, removed at the end.
         name: names cluster, user and context in the kubeconfig.
-        tls: serve HTTPS with a certificate of its own (needs ``vmkit[tls]``).
+        tls: serve HTTPS with a certificate of its own. kubectl sends a token over nothing else.
         token: the lab's own user's; None: a fresh one.
         nodes: how many worker nodes.
         edge: whether one of the nodes is a KubeEdge one.
@@ -68,7 +68,7 @@ class Lab:
         kubevirt: str = "1.9",
         kubeconfig: str | os.PathLike[str] | None = None,
         name: str = "lab",
-        tls: bool = False,
+        tls: bool = True,
         token: str | None = None,
         nodes: int = 4,
         edge: bool = False,
@@ -123,7 +123,7 @@ class Lab:
         """Starts the thread and waits until the server answers.
 
         Raises:
-            UsageError: the port is taken, or TLS is asked for and its package is missing.
+            UsageError: the port is taken.
             ConfigError: the state cannot be read.
         """
         if self._thread is not None:
@@ -170,6 +170,11 @@ class Lab:
     def url(self) -> str:
         """``http://127.0.0.1:PORT``, or https with TLS."""
         return f"{'https' if self._tls else 'http'}://127.0.0.1:{self._port}"
+
+    @property
+    def authority(self) -> str | None:
+        """The certificate authority (PEM) to trust, or None where it serves plain HTTP."""
+        return None if self._authority is None else self._authority.decode()
 
     @property
     def port(self) -> int:
@@ -254,6 +259,7 @@ class Lab:
 
         self._loop = asyncio.get_running_loop()
         self._stop = asyncio.Event()
+        tls = self._certificates() if self._tls else None
         world = build_world(self.clock, seed=self._seed, token=self.token, options=self._options)
         self._world = world
         if self._state is not None:
@@ -274,9 +280,8 @@ class Lab:
             control=control.answer,
         )
         server = Server(dispatcher, self.faults)
-        context = self._certificates() if self._tls else None
         try:
-            await server.start("127.0.0.1", self._asked_port, context)
+            await server.start("127.0.0.1", self._asked_port, tls)
         except OSError as error:
             raise UsageError(
                 f"cannot listen on port {self._asked_port}: {error.strerror or error}",
@@ -297,15 +302,14 @@ class Lab:
             await server.stop()
 
     def _certificates(self) -> ssl.SSLContext:
-        try:
-            import trustme
-        except ImportError as error:
-            raise UsageError("TLS needs the package trustme", hint="pip install 'vmkit[tls]'") from error
+        import trustme
+
         authority = trustme.CA()
         certificate = authority.issue_cert("127.0.0.1", "localhost")
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         certificate.configure_cert(context)
         self._authority = authority.cert_pem.bytes()
+        self._options["certificate_authority"] = self._authority.decode()
         return context
 
 
@@ -314,5 +318,7 @@ def _read(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise ConfigError(
-            f"cannot read the state: {error.strerror or error}", hint="give a file that `save` has written", where=str(path)
+            f"cannot read the state: {error.strerror or error}",
+            hint="give a file that `save` has written",
+            where=str(path),
         ) from error

@@ -3,7 +3,7 @@ import pytest
 from vmkit.lab.builtin.types import register
 from vmkit.lab.clock import Clock
 from vmkit.lab.controller import Context
-from vmkit.lab.controllers.garbage import GarbageController
+from vmkit.lab.controllers.garbage import GarbageCollector
 from vmkit.lab.events import EventRecorder
 from vmkit.lab.resources import Registry
 from vmkit.lab.store import Store
@@ -17,7 +17,7 @@ def world():
     store = Store(clock)
     events = registry.get("", "events")
     context = Context(store=store, clock=clock, registry=registry, recorder=EventRecorder(store, clock, events))
-    controller = GarbageController(context)
+    controller = GarbageCollector(context)
     controller.start()
     maps = registry.get("", "configmaps")
 

@@ -5,7 +5,7 @@ import pytest
 
 from tests.lab.controllers.test_workloads import Cluster
 from vmkit.lab.access.tokens import Tokens
-from vmkit.lab.controllers.processes import ProcessRunner
+from vmkit.lab.controllers.processes import Home, ProcessRunner
 
 
 @pytest.fixture
@@ -25,9 +25,8 @@ def cluster():
     late = Late()
     Cluster.__init__(made, runner=late)
     tokens = Tokens(made.store, made.clock, admin_token="admin", key=b"key")
-    late.inner = ProcessRunner(
-        made.store, made.registry, tokens, server=lambda: "http://127.0.0.1:1", post=posted.put
-    )
+    home = Home(lambda: "http://127.0.0.1:1", lambda: None, posted.put)
+    late.inner = ProcessRunner(made.store, made.registry, tokens, home)
     made.store.create(
         made.registry.get("", "serviceaccounts"), {"metadata": {"name": "default", "namespace": "a"}}
     )
@@ -118,8 +117,8 @@ def test_the_kubeconfig_holds_the_service_account(cluster):
     cluster.create("batch", "jobs", "who", run("sh", "-c", "cat $KUBECONFIG; stat -c ' %a' $KUBECONFIG"))
     _, output = cluster.until_ended("who")
     text = output.decode()
-    assert '"server":"http://127.0.0.1:1"' in text
-    assert '"namespace":"a"' in text
+    assert "server: http://127.0.0.1:1" in text
+    assert "namespace: a" in text
     assert text.split()[-1] == "600"
 
 

@@ -6,7 +6,7 @@ from vmkit.lab.builtin.types import register
 from vmkit.lab.clock import Clock
 from vmkit.lab.controller import Context
 from vmkit.lab.controllers.deployments import DeploymentController, template_hash
-from vmkit.lab.controllers.garbage import GarbageController
+from vmkit.lab.controllers.garbage import GarbageCollector
 from vmkit.lab.controllers.jobs import CronJobController, JobController
 from vmkit.lab.controllers.kubelet import KubeletController
 from vmkit.lab.controllers.replicas import ReplicaSetController, StatefulSetController
@@ -33,7 +33,7 @@ class Cluster:
             node = build_node(shape, 0, at="2026-11-02T08:00:00Z")
             self.store.create(self.registry.get("", "nodes"), node)
         for controller in (
-            GarbageController(self.context),
+            GarbageCollector(self.context),
             DeploymentController(self.context),
             ReplicaSetController(self.context),
             StatefulSetController(self.context),
@@ -214,6 +214,9 @@ class Failing:
 
     def stop(self, uid):
         pass
+
+    def output(self, uid):
+        return None
 
 
 def test_a_job_whose_command_fails_is_tried_again_with_pauses_and_then_given_up():

@@ -21,8 +21,13 @@ def register_handlers(context: Context, tokens: Tokens) -> None:
 def build_controllers(context: Context, tokens: Tokens) -> list[Controller]:
     """All of them, those first whose results the others read."""
     from vmkit.lab.controllers.accounts import RootCertificateController, ServiceAccountController, TokenController
+    from vmkit.lab.controllers.deployments import DeploymentController
     from vmkit.lab.controllers.garbage import GarbageCollector
+    from vmkit.lab.controllers.jobs import CronJobController, JobController
+    from vmkit.lab.controllers.kubelet import KubeletController
     from vmkit.lab.controllers.namespaces import NamespaceController
+    from vmkit.lab.controllers.processes import build_runner
+    from vmkit.lab.controllers.replicas import ReplicaSetController, StatefulSetController
 
     return [
         NamespaceController(context),
@@ -30,4 +35,10 @@ def build_controllers(context: Context, tokens: Tokens) -> list[Controller]:
         RootCertificateController(context),
         TokenController(context, tokens),
         GarbageCollector(context),
+        DeploymentController(context),
+        ReplicaSetController(context),
+        StatefulSetController(context),
+        JobController(context),
+        CronJobController(context),
+        KubeletController(context, runner=build_runner(context, tokens)),
     ]

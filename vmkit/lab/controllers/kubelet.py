@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Final, Protocol
 
 from vmkit.lab.clock import format_time, parse_time
 from vmkit.lab.controller import Context, Controller
+from vmkit.lab.controllers.pods import LOG_ANNOTATION
 from vmkit.lab.resources import Object, ObjectKey
 
 START_SECONDS: Final = 2.0
@@ -33,6 +34,12 @@ class Runner(Protocol):
 
     def stop(self, uid: str) -> None:
         """Ends a process that still runs; unknown uids are ignored."""
+
+    def output(self, uid: str) -> bytes | None:
+        """What it has printed so far (the end of it), or None where none ran."""
+
+    def close(self) -> None:
+        """Ends every process that still runs."""
 
 
 class KubeletController(Controller):
@@ -65,6 +72,11 @@ class KubeletController(Controller):
             self._start(pod)
         elif status.get("phase") == "Running":
             self._let_run(pod)
+
+    def stop(self) -> None:
+        super().stop()
+        if self._runner is not None:
+            self._runner.close()
 
     # --- the scheduler ---------------------------------------------------------------------------------
 
@@ -153,7 +165,12 @@ class KubeletController(Controller):
         self._fill_containers(pod, "terminated", code=code, message=output)
         for condition in ("Ready", "ContainersReady"):
             self._set_condition(pod, condition, "False", reason="PodCompleted" if code == 0 else "PodFailed")
-        self.store.update(self._pods, pod, manager="kubelet", subresource="status")
+        pod = self.store.update(self._pods, pod, manager="kubelet", subresource="status")
+        printed = None if self._runner is None else self._runner.output(uid)
+        if printed:
+            annotations = pod["metadata"].setdefault("annotations", {})
+            annotations[LOG_ANNOTATION] = printed.decode(errors="replace")
+            self.store.update(self._pods, pod, manager="kubelet")
 
     def _end(self, pod: Object) -> None:
         uid = pod["metadata"]["uid"]

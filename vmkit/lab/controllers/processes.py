@@ -15,13 +15,14 @@ import sys
 import tempfile
 import threading
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final
 
-import msgspec
-
 from vmkit.lab.access.tokens import Tokens
+from vmkit.lab.controller import Context
+from vmkit.lab.kubeconfig import build_kubeconfig
 from vmkit.lab.resources import Object, Registry
 from vmkit.lab.store import Store
 
@@ -36,30 +37,37 @@ _TIMED_OUT: Final = 124
 _VARIABLE: Final = re.compile(r"\$\(([A-Za-z_][A-Za-z0-9_]*)\)")
 
 
-class ProcessRunner:
-    """Runs the first container of pods that may end (those of Jobs).
+@dataclass(frozen=True, slots=True)
+class Home:
+    """What a process has to know of the lab it belongs to.
 
-    Args:
-        server: gives the lab's URL, once it is known.
+    Attributes:
+        url: gives the lab's address, once it is known.
+        authority: gives the certificate authority (PEM) of a lab that serves TLS, else None.
         post: hands a callback over to the loop thread.
     """
 
-    def __init__(
-        self,
-        store: Store,
-        registry: Registry,
-        tokens: Tokens,
-        *,
-        server: Callable[[], str],
-        post: Callable[[Callable[[], None]], None],
-    ) -> None:
+    url: Callable[[], str]
+    authority: Callable[[], bytes | None]
+    post: Callable[[Callable[[], None]], object]
+
+
+def build_runner(context: Context, tokens: Tokens) -> ProcessRunner | None:
+    """The runner of a lab whose option "home" says where it lives; None: nothing is run."""
+    home = context.options.get("home")
+    return ProcessRunner(context.store, context.registry, tokens, home) if isinstance(home, Home) else None
+
+
+class ProcessRunner:
+    """Runs the first container of pods that may end (those of Jobs)."""
+
+    def __init__(self, store: Store, registry: Registry, tokens: Tokens, home: Home) -> None:
         self._store = store
         self._secrets = registry.get("", "secrets")
         self._maps = registry.get("", "configmaps")
         self._accounts = registry.get("", "serviceaccounts")
         self._tokens = tokens
-        self._server = server
-        self._post = post
+        self._home = home
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self._outputs: dict[str, bytes] = {}
         self._lock = threading.Lock()
@@ -87,7 +95,7 @@ class ProcessRunner:
             shutil.rmtree(folder, ignore_errors=True)
             text = f"{type(error).__name__}: {error}"
             self._outputs[uid] = text.encode()
-            self._post(lambda: ended(_STARTED_BADLY, text))
+            self._home.post(lambda: ended(_STARTED_BADLY, text))
             return
         with self._lock:
             self._processes[uid] = process
@@ -134,7 +142,7 @@ class ProcessRunner:
             self._processes.pop(uid, None)
         code = _TIMED_OUT if overdue and code else 128 - code if code < 0 else code
         message = kept[-MESSAGE_BYTES:].decode(errors="replace") if code else ""
-        self._post(lambda: ended(code, message))
+        self._home.post(lambda: ended(code, message))
 
     # --- what the process is given ---------------------------------------------------------------------
 
@@ -213,19 +221,12 @@ class ProcessRunner:
         if account is None:
             raise LookupError("the pod's service account is gone")
         token, _ = self._tokens.issue(account, lifetime=timedelta(hours=1))
-        document = {
-            "apiVersion": "v1",
-            "kind": "Config",
-            "current-context": "in-cluster",
-            "clusters": [{"name": "lab", "cluster": {"server": self._server()}}],
-            "users": [{"name": "pod", "user": {"token": token}}],
-            "contexts": [
-                {"name": "in-cluster", "context": {"cluster": "lab", "user": "pod", "namespace": namespace}}
-            ],
-        }
+        document = build_kubeconfig(
+            "lab", self._home.url(), token, authority=self._home.authority(), namespace=namespace
+        )
         path = folder / "kubeconfig"
         path.touch(mode=0o600)
-        path.write_bytes(msgspec.json.encode(document))
+        path.write_bytes(document)
         return path
 
 
