@@ -26,12 +26,14 @@ _WHICH = "Which practice cluster"
 def lab() -> None:
     """Run a practice cluster on this machine.
 
-    It speaks the API of Kubernetes, KubeVirt, CDI and Rook on 127.0.0.1, with a clock that can be moved. Every command
+    It speaks the API of Kubernetes, KubeVirt, CDI and Rook on 127.0.0.1, with a clock that can be moved. Every
+    command
     of vmkit, and kubectl, work on it with the kubeconfig that "vmkit lab up" prints.
     """
 
 
-# --- up and down --------------------------------------------------------------------------------------------------
+# --- up and down
+# --------------------------------------------------------------------------------------------------
 
 
 @lab.command("up")
@@ -331,7 +333,8 @@ def _describe_clock(clock: Mapping[str, Any]) -> str:
     return "runs" if clock["speed"] == 1 else f"runs x{clock['speed']:g}"
 
 
-# --- the clock ----------------------------------------------------------------------------------------------------
+# --- the clock
+# ----------------------------------------------------------------------------------------------------
 
 
 @lab.command("clock", context_settings={"ignore_unknown_options": True})
@@ -377,7 +380,8 @@ def clock(app: App, *, move: str | None, speed: float | None, name: str, lab_kub
     return ExitCode.OK
 
 
-# --- faults -------------------------------------------------------------------------------------------------------
+# --- faults
+# -------------------------------------------------------------------------------------------------------
 
 
 @lab.group("faults")
@@ -416,7 +420,7 @@ def add_fault(app: App, *, kind: str, name: str, lab_kubeconfig: str | None, **s
     vmkit lab faults add throttle --times 3
     vmkit lab faults add error --status 503 --verb list --rate 0.2
     """
-    document = {"kind": kind}
+    document: dict[str, Any] = {"kind": kind}
     for key, value in settings.items():
         if value is not None and value != ():
             document[key] = list(value) if isinstance(value, tuple) else value
@@ -464,7 +468,7 @@ def list_faults(app: App, *, output: str, name: str, lab_kubeconfig: str | None)
         columns: tuple[Column[dict[str, Any]], ...] = (
             Column("KIND", lambda row: row["kind"]),
             Column("HITS", lambda row: str(row.get("hits", 0))),
-            Column("OF", lambda row: _describe_fault(row)),
+            Column("OF", _describe_fault),
         )
         app.console.data(render_table(columns, found))
     return ExitCode.OK
@@ -510,7 +514,8 @@ def _read_faults(file: str) -> tuple[list[Any], list[Any]]:
     return rules, script
 
 
-# --- state --------------------------------------------------------------------------------------------------------
+# --- state
+# --------------------------------------------------------------------------------------------------------
 
 
 @lab.command("save")
@@ -549,7 +554,8 @@ def load(app: App, *, file: str, name: str, lab_kubeconfig: str | None) -> ExitC
     return ExitCode.OK
 
 
-# --- metrics ------------------------------------------------------------------------------------------------------
+# --- metrics
+# ------------------------------------------------------------------------------------------------------
 
 
 @lab.command("metrics", context_settings={"ignore_unknown_options": True})
@@ -627,7 +633,8 @@ def _parse_moment(text: str, now: float, where: str) -> float:
     return _parse_instant(text).timestamp()
 
 
-# --- what goes on inside ------------------------------------------------------------------------------------------
+# --- what goes on inside
+# ------------------------------------------------------------------------------------------
 
 
 @lab.command("guest")
@@ -641,7 +648,8 @@ def guest(
 ) -> ExitCode:
     """Say how a VM's guest behaves.
 
-    Names are boot-seconds, shutdown-seconds, ignores-acpi, agent, crash, exit, users, os and filesystem-used, and load for
+    Names are boot-seconds, shutdown-seconds, ignores-acpi, agent, crash, exit, users, os and filesystem-used,
+    and load for
     the shape of its work; an empty value takes one back. Without any, they are shown.
 
     \b
@@ -755,7 +763,8 @@ def _read_object(remote: RemoteLab, path: str) -> dict[str, Any]:
     return document
 
 
-# --- finding a lab ------------------------------------------------------------------------------------------------
+# --- finding a lab
+# ------------------------------------------------------------------------------------------------
 
 
 def _connect(name: str, kubeconfig: str | None) -> RemoteLab:
@@ -795,7 +804,7 @@ def _find_running(name: str) -> LabRecord | None:
     return record
 
 
-def _parse_instant(text: str) -> Any:
+def _parse_instant(text: str) -> datetime:
     from datetime import datetime
 
     try:

@@ -60,6 +60,7 @@ def build_world(clock: Clock, *, seed: int, token: str, options: dict[str, objec
     reviews.register(registry, tokens)
     from vmkit.lab import argocd, cdi, edge, kubevirt, metrics, rook, spinkube
     from vmkit.lab.controllers import build_controllers, register_handlers
+    from vmkit.lab.node_health import NodeController
 
     register_handlers(context, tokens)
     rook.register(registry)
@@ -70,6 +71,7 @@ def build_world(clock: Clock, *, seed: int, token: str, options: dict[str, objec
     edge.register(registry)
     controllers: list[Controller] = [
         *build_controllers(context, tokens),
+        NodeController(context),
         *rook.controllers(context),
         *cdi.controllers(context),
         *machines.controllers,

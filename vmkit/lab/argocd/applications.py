@@ -82,6 +82,9 @@ class ApplicationController(Controller):
             drifted = self._compare(application, manifests)
         elif not drifted:
             self._due.pop(key, None)
+            if manifests and "operationState" not in (application.get("status") or {}):
+                # It is as Git has it: whoever made it so has applied this revision.
+                self._remember_sync(key, application, revision)
         self._report(key, application, manifests, revision, drifted)
 
     # --- what is wanted -----------------------------------------------------------------------------------------
@@ -195,19 +198,24 @@ class ApplicationController(Controller):
         count, _ = self._healed.get(key, (0, now))
         self._healed[key] = (count + 1, now)
         self._due.pop(key, None)
-        fresh = self.store.get(self._applications, key.namespace, key.name)
-        fresh.setdefault("status", {})["operationState"] = {
-            "finishedAt": format_time(now),
-            "message": "successfully synced (all tasks run)",
-            "operation": {"initiatedBy": {"automated": True}, "sync": {"revision": revision}},
-            "phase": "Succeeded",
-            "startedAt": format_time(now),
-            "syncResult": {"revision": revision, "source": application["spec"].get("source") or {"repoURL": ""}},
-        }
-        application["status"] = self.store.update(self._applications, fresh, manager=MANAGER)["status"]
+        self._remember_sync(key, application, revision)
         self.recorder.record(
             application, "OperationCompleted", f"Sync operation to {revision} succeeded", component=MANAGER
         )
+
+    def _remember_sync(self, key: ObjectKey, application: Object, revision: str) -> None:
+        """Notes in an Application's status that a revision has been applied."""
+        at = format_time(self.clock.now())
+        fresh = self.store.get(self._applications, key.namespace, key.name)
+        fresh.setdefault("status", {})["operationState"] = {
+            "finishedAt": at,
+            "message": "successfully synced (all tasks run)",
+            "operation": {"initiatedBy": {"automated": True}, "sync": {"revision": revision}},
+            "phase": "Succeeded",
+            "startedAt": at,
+            "syncResult": {"revision": revision, "source": application["spec"].get("source") or {"repoURL": ""}},
+        }
+        application["status"] = self.store.update(self._applications, fresh, manager=MANAGER)["status"]
 
     def _track(self, key: ObjectKey, manifest: Object) -> Object:
         metadata = manifest["metadata"]

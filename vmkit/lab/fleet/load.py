@@ -12,6 +12,7 @@ from vmkit.lab.fleet.disks import CLASS, build_data_volume, build_disk, build_go
 from vmkit.lab.fleet.identity import make_uid, owner_reference, vm_uid
 from vmkit.lab.fleet.instances import build_instance, build_pod, reserved_bytes, total_memory
 from vmkit.lab.fleet.machines import build_start_revision, build_vm
+from vmkit.lab.fleet.owners import build_applications, build_pools
 from vmkit.lab.fleet.plan import VmPlan, plan_fleet
 from vmkit.lab.kubevirt.configuration import Configuration, read_configuration
 from vmkit.lab.kubevirt.release import LATEST, RELEASES
@@ -44,6 +45,8 @@ def load_fleet(context: Context, count: int, *, seed: int) -> list[VmPlan]:
         _put(context, _build_namespace(namespace, team, environment, at))
     storage_class = context.store.get(context.registry.get(*CLASSES), "", CLASS)
     for obj in build_golden_images(storage_class, at - timedelta(days=60), seed=seed):
+        _put(context, obj)
+    for obj in (*build_pools(plans, seed=seed, at=at), *build_applications(plans, seed=seed, at=at)):
         _put(context, obj)
     pins = Pins(context, seed=seed)
     configuration = read_configuration(None, RELEASES.get(str(context.options.get("kubevirt", "")), LATEST))
