@@ -78,7 +78,15 @@ def build_world(clock: Clock, *, seed: int, token: str, options: dict[str, objec
         *argocd.controllers(context),
         *spinkube.controllers(context),
     ]
-    world = World(store, clock, registry, context, tokens, controllers, {"kubevirt": machines, "metrics": metrics.install(context)})
+    world = World(
+        store,
+        clock,
+        registry,
+        context,
+        tokens,
+        controllers,
+        {"kubevirt": machines, "metrics": metrics.install(context)},
+    )
     _seed(
         world,
         [

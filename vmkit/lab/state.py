@@ -86,4 +86,6 @@ def _type_of(world: World, obj: Object) -> Any:
 
 
 def _no_state(why: str) -> ConfigError:
-    return ConfigError(f"this is no state of a practice cluster: {why}", hint="give a file that `vmkit lab save` wrote")
+    return ConfigError(
+        f"this is no state of a practice cluster: {why}", hint="give a file that `vmkit lab save` wrote"
+    )

@@ -68,6 +68,22 @@ def register_types(registry: Registry) -> None:
     registry.add(_type("VolumeImportSource", "volumeimportsources", subresources=()))
     registry.add(_type("VolumeUploadSource", "volumeuploadsources", subresources=()))
     registry.add(_type("VolumeCloneSource", "volumeclonesources", subresources=()))
+    # Populators for disks that Forklift brings from other platforms; nothing here acts on them.
+    for kind, short in (("OvirtVolumePopulator", "ovvp"), ("OpenstackVolumePopulator", "osvp")):
+        registry.add(
+            ResourceType(
+                group="forklift.cdi.kubevirt.io",
+                version=VERSION,
+                kind=kind,
+                plural=f"{kind.lower()}s",
+                short_names=(short, f"{short}s"),
+                subresources=("status",),
+                custom=True,
+                generation=True,
+                unconditional_update=False,
+                columns=(_AGE,),
+            )
+        )
 
 
 def _type(

@@ -6,6 +6,7 @@ import base64
 from datetime import timedelta
 from typing import ClassVar, Final
 
+from vmkit.lab.access.authority import ROOT_CERTIFICATE
 from vmkit.lab.access.tokens import Tokens
 from vmkit.lab.builtin.types import CONFIG_MAPS, NAMESPACES, SECRETS, SERVICE_ACCOUNTS
 from vmkit.lab.clock import format_time
@@ -68,7 +69,7 @@ class RootCertificateController(Controller):
     def reconcile(self, key: ObjectKey) -> None:
         if not _active(self, key.name):
             return
-        authority = str(self.context.options.get("certificate_authority", ""))
+        authority = str(self.context.options.get("certificate_authority", ROOT_CERTIFICATE))
         present = self.store.find(CONFIG_MAPS, key.name, _ROOT_CA)
         if present is None:
             published = {
@@ -121,7 +122,7 @@ class TokenController(Controller):
             return
         annotations[_ACCOUNT_UID] = account["metadata"]["uid"]
         token, _ = self._tokens.issue(account, lifetime=None, secret=secret)
-        authority = str(self.context.options.get("certificate_authority", ""))
+        authority = str(self.context.options.get("certificate_authority", ROOT_CERTIFICATE))
         plain = {"token": token, "namespace": key.namespace, "ca.crt": authority}
         data.update({name: base64.b64encode(text.encode()).decode() for name, text in plain.items()})
         self.store.update(SECRETS, secret, manager=_MANAGER)

@@ -73,7 +73,10 @@ class GarbageCollector(Controller):
             found = self._find_owner(owner, metadata.get("namespace", ""))
             if found is None:
                 gone.append(owner)
-            elif FOREGROUND in (found["metadata"].get("finalizers") or ()) and "deletionTimestamp" in found["metadata"]:
+            elif (
+                FOREGROUND in (found["metadata"].get("finalizers") or ())
+                and "deletionTimestamp" in found["metadata"]
+            ):
                 waiting.append(owner)
             else:
                 alive.append(owner)

@@ -164,9 +164,7 @@ def render_aggregated(registry: Registry, *, legacy: bool, beta: bool = False) -
     }
 
 
-def _aggregated_resources(
-    registry: Registry, api: AggregatedApi | None, group: str, version: str
-) -> list[Object]:
+def _aggregated_resources(registry: Registry, api: AggregatedApi | None, group: str, version: str) -> list[Object]:
     if api is not None:
         # The aggregator leaves out what has no verbs (kube-aggregator's handling of legacy discovery documents).
         return []

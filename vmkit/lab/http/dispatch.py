@@ -168,9 +168,7 @@ class Dispatcher:
             field_selector = request.query.get("fieldSelector", "")
             if field_selector.startswith("metadata.name=") and "," not in field_selector:
                 name = field_selector.removeprefix("metadata.name=").removeprefix("=")
-        asked = Attributes(
-            target.verb, target.group, target.resource, target.subresource, target.namespace, name
-        )
+        asked = Attributes(target.verb, target.group, target.resource, target.subresource, target.namespace, name)
         try:
             authorize(self.store, user, asked)
         except ApiError:
@@ -194,7 +192,11 @@ class Dispatcher:
                 return self._aggregated(request, legacy=True)
             return Response(body=discovery.render_api_versions(self._address()))
         if path == "/apis":
-            return self._aggregated(request, legacy=False) if aggregated else Response(body=discovery.render_groups(registry))
+            return (
+                self._aggregated(request, legacy=False)
+                if aggregated
+                else Response(body=discovery.render_groups(registry))
+            )
         found: Object | None = None
         if parts[0] == "api" and len(parts) == 2:
             found = discovery.render_resources(registry, "", parts[1])
@@ -292,9 +294,7 @@ class Dispatcher:
             raise method_not_allowed()
         return self._one(call, obj, 200, shape)
 
-    def _answer_verb(
-        self, request: Request, call: Call, target: Target, shape: Format
-    ) -> Response | Streaming:
+    def _answer_verb(self, request: Request, call: Call, target: Target, shape: Format) -> Response | Streaming:
         rtype = call.rtype
         if target.verb == "watch" and "watch" in rtype.verbs:
             selection = parse_selection(rtype, call.namespace, call.name, request.query)
@@ -359,9 +359,7 @@ class Dispatcher:
         if not shape.shape and not shape.yaml:
             return Response(body=encode_list(rtype, call.version, page), content_type="application/json")
         metadata = page.metadata(custom=False)
-        objects = (
-            {**entry.decode(), "apiVersion": call.api_version} for entry in page.entries
-        )
+        objects = ({**entry.decode(), "apiVersion": call.api_version} for entry in page.entries)
         if shape.shape == "Table":
             include = request.query.get("includeObject", "Metadata")
             body = build_table(rtype, objects, at=self.clock.now(), metadata=metadata, include=include)

@@ -152,7 +152,9 @@ _PARAMETERS: Final = tuple(
 
 def _paths(rtype: ResourceType, version: str, name: str) -> Object:
     base = f"/apis/{rtype.group}/{version}" if rtype.group else f"/api/{version}"
-    collection = f"{base}/namespaces/{{namespace}}/{rtype.plural}" if rtype.namespaced else f"{base}/{rtype.plural}"
+    collection = (
+        f"{base}/namespaces/{{namespace}}/{rtype.plural}" if rtype.namespaced else f"{base}/{rtype.plural}"
+    )
     gvk = {"group": rtype.group, "version": version, "kind": rtype.kind}
     body = {"content": {"application/json": {"schema": {"$ref": _PREFIX + name}}}}
 
