@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from click.testing import CliRunner
 
 from tests.cli.running import Ran, Run
 from vmkit.cli.main import cli
+
+if TYPE_CHECKING:
+    from vmkit.lab import Lab
 
 
 @pytest.fixture(autouse=True)
@@ -30,5 +34,16 @@ def run() -> Run:
         result = CliRunner().invoke(cli, list(arguments), input=stdin, env=env)
         assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
         return Ran(result.exit_code, result.stdout, result.stderr)
+
+    return invoke
+
+
+@pytest.fixture
+def vmkit(run: Run, lab: Lab, namespace: str) -> Run:
+    """The command line, in the test's own namespace of the practice cluster."""
+
+    def invoke(*arguments: str, stdin: str | None = None, env: dict[str, str] | None = None) -> Ran:
+        own = {"VMKIT_KUBECONFIG": lab.kubeconfig, "VMKIT_NAMESPACE": namespace}
+        return run(*arguments, stdin=stdin, env=own | (env or {}))
 
     return invoke
