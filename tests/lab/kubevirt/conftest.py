@@ -47,7 +47,9 @@ class Reply:
 class Cluster:
     """A frozen practice cluster with KubeVirt, and CDI and Rook where asked for."""
 
-    def __init__(self, *, kubevirt: str = "1.9", storage: bool = False, workers: int = 4, **options: object) -> None:
+    def __init__(
+        self, *, kubevirt: str = "1.9", storage: bool = False, workers: int = 4, **options: object
+    ) -> None:
         self.clock = Clock(start=datetime(2026, 3, 2, 8, tzinfo=UTC), frozen=True)
         self.store = Store(self.clock)
         self.registry = Registry()
@@ -107,9 +109,7 @@ class Cluster:
         headers = {"authorization": f"Bearer {_TOKEN}", "accept": accept}
         if data:
             headers["content-type"] = content_type
-        answer = self.dispatcher.answer(
-            Request(method, parts.path, parse_query(parts.query), headers, data)
-        )
+        answer = self.dispatcher.answer(Request(method, parts.path, parse_query(parts.query), headers, data))
         reply = Reply(
             answer.status,
             {key.lower(): value for key, value in answer.headers}
@@ -130,7 +130,9 @@ class Cluster:
         created: Object = reply.body
         return created
 
-    def call(self, name: str, verb: str, body: Any = None, *, of: str = "virtualmachines", method: str = "PUT") -> Reply:
+    def call(
+        self, name: str, verb: str, body: Any = None, *, of: str = "virtualmachines", method: str = "PUT"
+    ) -> Reply:
         """Calls a subresource."""
         return self.request(
             method,
@@ -197,7 +199,7 @@ def build_vm(
     spec: Object | None = None,
     **more: Any,
 ) -> Object:
-    """A VM with a container disk; ``guest`` are its guest annotations, ``spec`` is merged into the template's spec."""
+    """A VM with a container disk; ``guest`` are its guest annotations, ``spec`` changes the template's spec."""
     template: Object = {
         "domain": {
             "devices": {

@@ -95,8 +95,8 @@ def test_a_claim_that_is_not_shared_keeps_an_instance_in_place(cluster: Any, mak
     told = cluster.condition(cluster.vmi(), "LiveMigratable")
     assert told["reason"] == "DisksNotLiveMigratable"
     assert told["message"] == (
-        "cannot migrate VMI: PVC m-root is not shared, live migration requires that all PVCs must be shared (using "
-        "ReadWriteMany access mode)"
+        "cannot migrate VMI: PVC m-root is not shared, live migration requires that all PVCs must be shared "
+        "(using ReadWriteMany access mode)"
     )
 
 
@@ -121,7 +121,9 @@ def test_hot_plugging_a_volume_and_pulling_it_again(cluster: Any, make_vm: Any) 
         "volumeSource": {"persistentVolumeClaim": {"claimName": "extra"}},
     }
     assert cluster.call("m", "addvolume", {}).status == 400
-    assert cluster.call("m", "addvolume", {"name": "x"}).body["message"].startswith("AddVolumeOptions requires disk")
+    assert (
+        cluster.call("m", "addvolume", {"name": "x"}).body["message"].startswith("AddVolumeOptions requires disk")
+    )
     assert cluster.call("m", "addvolume", options).status == 202
     cluster.advance(2)
     assert [volume["name"] for volume in cluster.vm()["spec"]["template"]["spec"]["volumes"]] == ["root", "extra"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import pytest
@@ -115,7 +116,7 @@ def test_a_guest_that_crashes_at_boot_is_tried_again_with_growing_pauses(cluster
         if failure and failure["consecutiveFailCount"] not in [count for count, _ in seen]:
             seen.append((failure["consecutiveFailCount"], cluster.clock.now()))
             assert cluster.status() in ("CrashLoopBackOff", "Starting", "Stopped")
-    pauses = [(later[1] - earlier[1]).total_seconds() for earlier, later in zip(seen, seen[1:], strict=False)]
+    pauses = [(later[1] - earlier[1]).total_seconds() for earlier, later in itertools.pairwise(seen)]
     assert len(seen) >= 5
     # 10 s times the square of the count, up to half of it more, at most 300 s; and a few seconds to start.
     for count, pause in enumerate(pauses[:5], start=1):
@@ -127,9 +128,7 @@ def test_a_guest_that_crashes_at_boot_is_tried_again_with_growing_pauses(cluster
 
 
 def test_a_guest_that_ignores_acpi_is_cut_off_when_its_grace_ends(cluster: Any, make_vm: Any) -> None:
-    cluster.create(
-        make_vm(guest={"ignores-acpi": "true"}, spec={"terminationGracePeriodSeconds": 40})
-    )
+    cluster.create(make_vm(guest={"ignores-acpi": "true"}, spec={"terminationGracePeriodSeconds": 40}))
     cluster.advance(10)
     cluster.call("m", "stop")
     cluster.advance(35)

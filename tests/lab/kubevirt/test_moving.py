@@ -198,9 +198,7 @@ def test_a_pool_is_scaled_by_its_subresource(cluster: Any, make_vm: Any) -> None
     assert cluster.request("PUT", path, scale).status == 200
     cluster.advance(30)
     assert names(cluster) == ["web-0"]
-    scale = cluster.request(
-        "PATCH", path, {"spec": {"replicas": 2}}, content_type="application/merge-patch+json"
-    )
+    scale = cluster.request("PATCH", path, {"spec": {"replicas": 2}}, content_type="application/merge-patch+json")
     cluster.advance(10)
     assert names(cluster) == ["web-0", "web-1"]
 

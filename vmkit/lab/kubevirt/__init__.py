@@ -1,7 +1,7 @@
 """KubeVirt in the practice cluster: admission, controllers, guests and the power subresources.
 
-`install` adds all of it to a lab; the modules that decide (``power``, ``printable``, ``liveupdate``, ``admission``,
-``instancetypes``) are pure and usable alone.
+`install` adds all of it to a lab; the modules that decide (``power``, ``printable``, ``liveupdate``,
+``admission``, ``instancetypes``) are pure and usable alone.
 """
 
 from __future__ import annotations

@@ -215,8 +215,8 @@ class MachineCalls:
         if node:
             if body.get("evacuationNodeName") not in (None, node):
                 raise internal_error(
-                    "the server rejected our request due to an error in our request: jsonpatch test operation does "
-                    "not apply"
+                    "the server rejected our request due to an error in our request: jsonpatch test operation "
+                    "does not apply"
                 )
             del vmi["status"]["evacuationNodeName"]
             self._world.store.update(self._types.vmi, vmi, manager=VIRT_API, dry_run=is_dry_run(body))
@@ -297,8 +297,8 @@ class MachineCalls:
         if present is not None and present["claimName"] != claim:
             raise vm_conflict(
                 request.name,
-                f"can't request memory dump for pvc [{claim}] while pvc [{present['claimName']}] is still associated "
-                "as the memory dump pvc",
+                f"can't request memory dump for pvc [{claim}] while pvc [{present['claimName']}] is still "
+                "associated as the memory dump pvc",
             )
         vmi = self.get_vmi(request.namespace, request.name)
         if phase_of(vmi) != "Running":

@@ -82,8 +82,8 @@ def live_migratable(vmi: Object, claims: dict[str, Object]) -> Object:
         if claim is not None and "ReadWriteMany" not in (claim.get("spec", {}).get("accessModes") or []):
             return _not_migratable(
                 "DisksNotLiveMigratable",
-                f"cannot migrate VMI: PVC {claim['metadata']['name']} is not shared, live migration requires that all "
-                "PVCs must be shared (using ReadWriteMany access mode)",
+                f"cannot migrate VMI: PVC {claim['metadata']['name']} is not shared, live migration requires that "
+                "all PVCs must be shared (using ReadWriteMany access mode)",
             )
         if "hostDisk" in volume and not volume["hostDisk"].get("shared"):
             return _not_migratable("DisksNotLiveMigratable", "cannot migrate VMI with non-shared HostDisk")

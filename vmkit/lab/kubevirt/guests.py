@@ -1,6 +1,7 @@
 """The guests: how fast they boot and power off, whether they have an agent, crash, or somebody is logged in.
 
-What a guest does is said by annotations on the VM (those of the instance win), all beginning with ``lab.vmkit.io/guest-``:
+What a guest does is said by annotations on the VM (those of the instance win); all begin with
+``lab.vmkit.io/guest-``:
 
     boot-seconds        from power-on until the agent answers (0)
     start-seconds       from the launcher being ready until the machine runs (0.5)
@@ -30,13 +31,18 @@ Object = dict[str, Any]
 
 PREFIX: Final = "lab.vmkit.io/guest-"
 
+
+def _system(id_: str, name: str, pretty_name: str, version: str) -> Object:
+    return {"id": id_, "name": name, "prettyName": pretty_name, "version": version}
+
+
 _SYSTEMS: Final[dict[str, Object]] = {
-    "debian": {"id": "debian", "name": "Debian GNU/Linux", "prettyName": "Debian GNU/Linux 12 (bookworm)", "version": "12"},
-    "ubuntu": {"id": "ubuntu", "name": "Ubuntu", "prettyName": "Ubuntu 24.04.3 LTS", "version": "24.04"},
-    "fedora": {"id": "fedora", "name": "Fedora Linux", "prettyName": "Fedora Linux 43 (Cloud Edition)", "version": "43"},
-    "centos-stream": {"id": "centos", "name": "CentOS Stream", "prettyName": "CentOS Stream 10 (Coughlan)", "version": "10"},
-    "windows": {"id": "mswindows", "name": "Microsoft Windows", "prettyName": "Windows Server 2025 Datacenter", "version": "2025"},
-}  # fmt: skip
+    "debian": _system("debian", "Debian GNU/Linux", "Debian GNU/Linux 12 (bookworm)", "12"),
+    "ubuntu": _system("ubuntu", "Ubuntu", "Ubuntu 24.04.3 LTS", "24.04"),
+    "fedora": _system("fedora", "Fedora Linux", "Fedora Linux 43 (Cloud Edition)", "43"),
+    "centos-stream": _system("centos", "CentOS Stream", "CentOS Stream 10 (Coughlan)", "10"),
+    "windows": _system("mswindows", "Microsoft Windows", "Windows Server 2025 Datacenter", "2025"),
+}
 _KERNELS: Final = {
     "debian": "6.1.0-39-cloud-amd64", "ubuntu": "6.8.0-84-generic", "fedora": "6.17.1-300.fc43.x86_64",
     "centos-stream": "6.12.0-130.el10.x86_64", "windows": "26100",

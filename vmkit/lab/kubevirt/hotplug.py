@@ -101,10 +101,11 @@ def follow_memory_dump(world: World, vm: Object, vmi: Object) -> None:
     if phase == "Associating":
         request["phase"] = "Completed"
         now = world.now()
+        stamp = now.replace("-", "").replace(":", "")
         request.update(
             startTimestamp=now,
             endTimestamp=now,
-            fileName=f"{vm['metadata']['name']}-{request['claimName']}-{now.replace('-', '').replace(':', '')}.memory.dump",
+            fileName=f"{vm['metadata']['name']}-{request['claimName']}-{stamp}.memory.dump",
         )
         claim = world.look_up("", "persistentvolumeclaims", vm["metadata"]["namespace"], request["claimName"])
         if claim is not None:

@@ -1,4 +1,4 @@
-"""The calls on instances: pause, reboot, freeze, what the guest agent knows, and the streams (pkg/virt-api/rest)."""
+"""The calls on instances: pause, reboot, freeze, what the agent knows, the streams (pkg/virt-api/rest)."""
 
 from __future__ import annotations
 
@@ -180,7 +180,7 @@ class InstanceCalls:
         )
 
     def _with_agent(self, request: SubresourceRequest) -> Object | Response:
-        """The instance; every reason against asking its agent comes out as a 500 with a text (httpGetRequestHandler)."""
+        """The instance; what speaks against asking its agent becomes a 500 with a text (httpGetRequestHandler)."""
         try:
             vmi = self._get(request)
         except ApiError as error:
@@ -206,7 +206,8 @@ class InstanceCalls:
         if request.subresource.startswith("portforward") and condition(vmi, "Paused") is not None:
             raise vmi_conflict(request.name, "VMI is paused")
         raise bad_request(
-            f"the practice cluster has no machine behind {request.subresource.split('/')[0]}; nothing can be streamed"
+            f"the practice cluster has no machine behind {request.subresource.split('/')[0]}; "
+            "nothing can be streamed"
         )
 
     def unsupported(self, request: SubresourceRequest) -> Response:

@@ -1,4 +1,4 @@
-"""The life of an instance: virt-controller's part (pod, phases) and virt-handler's (the guest) in one controller."""
+"""The life of an instance: virt-controller's part (pod, phases) and virt-handler's (the guest) in one."""
 
 from __future__ import annotations
 
@@ -492,8 +492,8 @@ class InstanceController(Controller):
 def paused_condition(at: str) -> Object:
     """The condition Paused."""
     return {
-        "lastProbeTime": at, "lastTransitionTime": at, "message": "VMI was paused by user", "reason": "PausedByUser",
-        "status": "True", "type": "Paused",
+        "lastProbeTime": at, "lastTransitionTime": at,
+        "message": "VMI was paused by user", "reason": "PausedByUser", "status": "True", "type": "Paused",
     }  # fmt: skip
 
 

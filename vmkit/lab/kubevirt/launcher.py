@@ -1,4 +1,4 @@
-"""The pod that holds a guest: its containers, what it requests, and how it looks while it lives (services/template.go)."""
+"""The pod that holds a guest: its containers, requests, and looks while it lives (services/template.go)."""
 
 from __future__ import annotations
 

@@ -309,7 +309,7 @@ class MigrationController(Controller):
 
 
 def wants_eviction(world: World, pod: Object) -> ApiError | None:
-    """What KubeVirt's webhook says to the eviction of a launcher pod (pod-eviction-admitter.go); None lets it happen.
+    """What KubeVirt's webhook says to evicting a launcher pod (pod-eviction-admitter.go); None lets it happen.
 
     An instance that is to be migrated instead is marked for it.
     """

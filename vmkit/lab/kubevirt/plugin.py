@@ -73,7 +73,8 @@ class KubeVirt:
         registry.aggregate(type(api)(api.group, api.versions, api.resources, fallback=page_not_found))
         machines, calls = self._machines, self._calls
         puts: dict[str, Handler] = {
-            "start": machines.start, "stop": machines.stop, "restart": machines.restart, "migrate": machines.migrate,
+            "start": machines.start, "stop": machines.stop, "restart": machines.restart,
+            "migrate": machines.migrate,
             "addvolume": machines.add_volume, "removevolume": machines.remove_volume,
             "memorydump": machines.memory_dump, "removememorydump": machines.remove_memory_dump,
             "evacuate/cancel": machines.cancel_evacuation,
@@ -97,7 +98,8 @@ class KubeVirt:
         for name, handler in instance_puts.items():
             registry.handle(SUBRESOURCES, "virtualmachineinstances", name, Route(("PUT",), handler))
         instance_gets: dict[str, Handler] = {
-            "guestosinfo": calls.guest_os_info, "userlist": calls.user_list, "filesystemlist": calls.filesystem_list,
+            "guestosinfo": calls.guest_os_info, "userlist": calls.user_list,
+            "filesystemlist": calls.filesystem_list,
             "sev/fetchcertchain": calls.unsupported, "sev/querylaunchmeasurement": calls.unsupported,
             "objectgraph": calls.unsupported,
         }  # fmt: skip

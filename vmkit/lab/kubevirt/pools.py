@@ -1,4 +1,4 @@
-"""VirtualMachinePools and VirtualMachineInstanceReplicaSets: as many of one kind as asked for (watch/pool, replicaset)."""
+"""VirtualMachinePools and VirtualMachineInstanceReplicaSets: as many as asked for (watch/pool, replicaset)."""
 
 from __future__ import annotations
 

@@ -18,8 +18,8 @@ VM: Final = "virtualmachine"
 VMI: Final = "virtualmachineinstance"
 FINAL_PHASES: Final = ("Succeeded", "Failed")
 RECOVERY_REQUIRED: Final = (
-    "VM recovery required: Volume migration failed, leaving some volumes pointing to non-consistent targets; manual "
-    "intervention is needed to reassign them to their original volumes"
+    "VM recovery required: Volume migration failed, leaving some volumes pointing to non-consistent targets; "
+    "manual intervention is needed to reassign them to their original volumes"
 )
 
 

@@ -113,6 +113,6 @@ def is_set_to_start(vm: Object, vmi: Object | None) -> bool:
     if strategy == "RerunOnFailure":
         if vmi is not None:
             return phase_of(vmi) != "Succeeded"
-        # Since 2026-08 a stopped one no longer counts as waiting for its volumes.
+        # A stopped one does not count as waiting for its volumes.
         return has_start_request(vm) or (vm.get("status") or {}).get("runStrategy") != strategy
     return strategy == "Once" and vmi is None

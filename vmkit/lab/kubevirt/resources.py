@@ -262,7 +262,7 @@ class Types:
 
     @staticmethod
     def _only_in_latest() -> tuple[ResourceType, ...]:
-        """Groups that are served from v1.9 on; the practice cluster stores their objects and does nothing with them."""
+        """Groups that are served from v1.9 on; their objects are stored, and nothing is done with them."""
         return tuple(
             ResourceType(
                 group=group,
@@ -309,8 +309,8 @@ class Types:
 
 
 _INSTANCE_CALLS: Final = (
-    "vnc", "vnc/screenshot", "console", "portforward", "backup", "redefine-checkpoint", "pause", "unpause", "freeze",
-    "unfreeze", "reset", "softreboot",
+    "vnc", "vnc/screenshot", "console", "portforward", "backup", "redefine-checkpoint", "pause",
+    "unpause", "freeze", "unfreeze", "reset", "softreboot",
 )  # fmt: skip
 _MACHINE_CALLS: Final = (
     "start", "stop", "restart", "migrate", "expand-spec", "objectgraph", "evacuate/cancel",

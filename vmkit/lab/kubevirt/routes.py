@@ -1,4 +1,4 @@
-"""The routes of subresources.kubevirt.io, answered as go-restful does: unknown path, wrong method, unacceptable type."""
+"""The routes of subresources.kubevirt.io, as go-restful answers: unknown path, wrong method, unacceptable type."""
 
 from __future__ import annotations
 

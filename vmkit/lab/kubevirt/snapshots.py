@@ -1,7 +1,7 @@
 """Snapshots of VMs and restores from them (pkg/storage/snapshot); no recording covers them.
 
-A snapshot freezes the guest, has a VolumeSnapshot made of every volume that can have one, and keeps the VM's spec in
-its content. A restore makes claims from those and puts them into the VM.
+A snapshot freezes the guest, has a VolumeSnapshot made of every volume that can have one, and keeps the VM's spec
+in its content. A restore makes claims from those and puts them into the VM.
 """
 
 from __future__ import annotations
@@ -458,7 +458,7 @@ def _waits(status: Object, reason: str, at: str) -> None:
 
 
 def apply_patches(obj: Object, patches: list[str]) -> None:
-    """Applies single JSON patch operations (add, replace, remove) given as texts; what does not fit is left out."""
+    """Applies JSON patch operations (add, replace, remove) given as texts; what does not fit is left out."""
     for text in patches:
         try:
             operation = json.loads(text)

@@ -95,8 +95,8 @@ class World:
     def save_instance(self, vmi: Object, *, manager: str = "") -> Object:
         """Writes an instance back (its status is no subresource).
 
-        Without a manager its managedFields stay as they are: working them out costs more than all the rest of a step,
-        and nobody applies instances.
+        Without a manager its managedFields stay as they are: working them out costs more than all the rest of a
+        step, and nobody applies instances.
         """
         return self.store.update(self.types.vmi, vmi, manager=manager)
 

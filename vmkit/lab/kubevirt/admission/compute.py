@@ -58,7 +58,8 @@ def validate_memory(spec: Object, field: str, *, live_update: bool) -> list[Caus
     if 0 < limit < request:
         causes.append(
             Cause(
-                f"{where}.requests.memory '{_text(requests)}' is greater than {where}.limits.memory '{_text(limits)}'",
+                f"{where}.requests.memory '{_text(requests)}' is greater than "
+                f"{where}.limits.memory '{_text(limits)}'",
                 f"{where}.requests.memory",
             )
         )

@@ -1,8 +1,8 @@
 """Reading an object as KubeVirt's Go structs do, and writing it back.
 
-A mutating webhook decodes the whole object: a number where a text belongs, a negative unsigned number or a malformed
-quantity is refused there, before any schema or validator sees it. What it writes back is in Go's form: quantities
-canonical, empty lists, maps and texts left out.
+A mutating webhook decodes the whole object: a number where a text belongs, a negative unsigned number or a
+malformed quantity is refused there, before any schema or validator sees it. What it writes back is in Go's form:
+quantities canonical, empty lists, maps and texts left out.
 """
 
 from __future__ import annotations
@@ -108,7 +108,7 @@ def _is_omitted(key: str, value: Any, schema: Schema) -> bool:
 
 
 def _read_int_or_string(value: Any, schema: Schema, struct: str, path: str) -> Any:
-    if isinstance(value, bool) or isinstance(value, (list, dict)):
+    if isinstance(value, (bool, list, dict)):
         raise _mismatch("bool" if isinstance(value, bool) else "object", schema, struct, path)
     if "pattern" not in schema:
         return value

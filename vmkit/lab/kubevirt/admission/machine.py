@@ -141,11 +141,11 @@ def validate_matchers(vm: Object, old: Object | None) -> list[Cause]:
         matcher = spec_.get(kind)
         if matcher is None:
             continue
-        before = ((old or {}).get("spec") or {}).get(kind)
-        if before is not None and before.get("revisionName") and matcher.get("name") != before.get("name"):
-            if matcher.get("revisionName") == before["revisionName"]:
-                text = "the Matcher Name has been updated without updating the RevisionName"
-                return [Cause(text, f"spec.{kind}.revisionName")]
+        before = ((old or {}).get("spec") or {}).get(kind) or {}
+        pinned = before.get("revisionName")
+        if pinned and matcher.get("name") != before.get("name") and matcher.get("revisionName") == pinned:
+            text = "the Matcher Name has been updated without updating the RevisionName"
+            return [Cause(text, f"spec.{kind}.revisionName")]
         causes = _matcher(matcher, f"spec.{kind}", word)
         if causes:
             return causes

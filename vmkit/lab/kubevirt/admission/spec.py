@@ -19,8 +19,8 @@ _RESERVED_LABELS: Final = frozenset({
 })  # fmt: skip
 _SUBDOMAIN: Final = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
 _SUBDOMAIN_TEXT: Final = (
-    "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start "
-    "and end with an alphanumeric character (e.g. 'example.com', regex used for validation is "
+    "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must "
+    "start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is "
     "'[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')"
 )
 _EVICTION: Final = (None, "None", "LiveMigrate", "LiveMigrateIfPossible", "External")
@@ -121,7 +121,8 @@ def validate_instance_only(spec: Object, field: str) -> list[Cause]:
         causes.append(
             Cause(
                 f"no memory requested, at least one of '{field}.domain.memory.guest', "
-                f"'{field}.domain.memory.hugepages.size' or '{field}.domain.resources.requests.memory' must be set",
+                f"'{field}.domain.memory.hugepages.size' or "
+                f"'{field}.domain.resources.requests.memory' must be set",
                 "",
                 REQUIRED,
             )

@@ -327,7 +327,8 @@ def _cloud_init(source: Object, at: str, kind: str) -> list[Cause]:
         if length > _CLOUD_INIT_BYTES:
             causes.append(
                 Cause(
-                    f"{at} {what.lower()} exceeds {_CLOUD_INIT_BYTES} byte limit. Should use {title} for larger data.",
+                    f"{at} {what.lower()} exceeds {_CLOUD_INIT_BYTES} byte limit. "
+                    f"Should use {title} for larger data.",
                     at,
                 )
             )
