@@ -53,7 +53,13 @@ class Server:
             watch.stop()
             watch.wake()
         if self._runner is not None:
+            transports = [one.transport for one in self._runner.server.connections] if self._runner.server else []
             await self._runner.cleanup()
+            for transport in transports:
+                # A TLS peer that is gone never answers the farewell.
+                if transport is not None:
+                    transport.abort()
+            await asyncio.sleep(0)  # Lets the loop close the sockets.
 
     # --- one request -----------------------------------------------------------------------------------
 
