@@ -91,7 +91,7 @@ def scan_application(
         variables: the service's environment, for ports that come from it.
     """
     found = PythonApplication()
-    paths = [entry] if entry and not _shares_folder(root) else list(_sources(tree, root, found))
+    paths = [] if _shares_folder(root) else list(_sources(tree, root, found))
     if _shares_folder(root):
         found.problems.append(f"{root} is no folder of its own: only {entry or 'nothing'} was read")
     for path in dict.fromkeys([entry, *paths] if entry else paths):

@@ -16,7 +16,7 @@ _SCAN_BYTES: Final = 256 * 2**10
 _MAX_SECRETS: Final = 500
 
 _SECRET_NAME: Final = re.compile(
-    r"(?:^|[_.\-a-z0-9])(?:pass(?:word|wd|phrase)?|pwd|secret|token|api[_-]?key|access[_-]?key|private[_-]?key|"
+    r"(?:^|[_.\-0-9]|(?<=[a-z])(?=password|passwd|secret))(?:pass(?:word|wd|phrase)?|pwd|secret|token|api[_-]?key|access[_-]?key|private[_-]?key|"
     r"secret[_-]?key|credentials?|auth[_-]?key|encryption[_-]?key|signing[_-]?key|client[_-]?secret|salt|dsn|"
     r"connection[_-]?string|database[_-]?url|db[_-]?url)(?:$|[_.\-0-9])",
     re.IGNORECASE,
