@@ -75,7 +75,7 @@ class NodeController(Controller):
             self._ensure_lease(node)
             self._welcome(node)
 
-    # --- silent -------------------------------------------------------------------------------------------------
+    # --- silent -----------------------------------------------------------------------------------
 
     def _follow_silence(self, key: ObjectKey, node: Object) -> None:
         now = self.clock.now()
@@ -129,8 +129,7 @@ class NodeController(Controller):
             )
             self.store.delete(self._pods, entry.key.namespace, entry.key.name)
 
-    # --- heard of again
-    # -------------------------------------------------------------------------------------------
+    # --- heard of again ---------------------------------------------------------------------------
 
     def _welcome(self, node: Object) -> None:
         now = self.clock.now()

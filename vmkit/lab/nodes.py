@@ -147,7 +147,7 @@ def _build_status(shape: NodeShape, index: int, at: str, kubernetes: str, schedu
             "bootID": f"00000000-0000-4000-8000-{index:012d}",
             "containerRuntimeVersion": "containerd://2.2.0",
             "kernelVersion": "6.12.43",
-            "kubeProxyVersion": "",
+            "kubeProxyVersion": kubernetes,
             "kubeletVersion": f"{kubernetes}-kubeedge-v1.23.1" if shape.role == "edge" else kubernetes,
             "machineID": f"{index:032x}",
             "operatingSystem": "linux",

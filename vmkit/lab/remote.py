@@ -59,7 +59,7 @@ class RemoteLab:
             str(url), str(token), authority=authority, name=name or str(document.get("current-context", ""))
         )
 
-    # --- what a lab can be asked -------------------------------------------------------------------------------
+    # --- what a lab can be asked ------------------------------------------------------------------
 
     def status(self) -> dict[str, Any]:
         """Its time, its objects, its faults."""
@@ -70,7 +70,8 @@ class RemoteLab:
         return self._json("GET", "clock")
 
     def move_clock(self, **change: Any) -> dict[str, Any]:
-        """Moves its clock: ``advance_seconds``, ``to`` (RFC 3339), ``freeze``, ``speed``; returns where it stands then.
+        """Moves its clock: ``advance_seconds``, ``to`` (RFC 3339), ``freeze``, ``speed``; returns where it
+        stands then.
 
         Raises:
             InputError: the clock cannot be moved so.
@@ -111,7 +112,7 @@ class RemoteLab:
         """Ends it."""
         self._send("POST", "down")
 
-    # --- HTTP ---------------------------------------------------------------------------------------------------
+    # --- HTTP -------------------------------------------------------------------------------------
 
     def request(
         self, method: str, path: str, body: bytes | None = None, *, content_type: str = "application/json"

@@ -87,7 +87,7 @@ class ApplicationController(Controller):
                 self._remember_sync(key, application, revision)
         self._report(key, application, manifests, revision, drifted)
 
-    # --- what is wanted -----------------------------------------------------------------------------------------
+    # --- what is wanted ---------------------------------------------------------------------------
 
     def _read_manifests(self, application: Object) -> tuple[list[Object], str]:
         source = application["spec"].get("source") or {}
@@ -130,8 +130,7 @@ class ApplicationController(Controller):
                 drifted.append(manifest)
         return drifted
 
-    # --- whether and when to sync
-    # ---------------------------------------------------------------------------------
+    # --- whether and when to sync -----------------------------------------------------------------
 
     def _wants_sync(self, key: ObjectKey, application: Object, revision: str) -> bool:
         automated = (application["spec"].get("syncPolicy") or {}).get("automated")
@@ -224,8 +223,7 @@ class ApplicationController(Controller):
         annotations = {**(metadata.get("annotations") or {}), TRACKING: tracking}
         return {**manifest, "metadata": {**metadata, "annotations": annotations}}
 
-    # --- what is said
-    # ---------------------------------------------------------------------------------------------
+    # --- what is said -----------------------------------------------------------------------------
 
     def _report(
         self, key: ObjectKey, application: Object, manifests: list[Object], revision: str, drifted: list[Object]

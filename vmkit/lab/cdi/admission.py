@@ -174,7 +174,7 @@ def _registry_cause(source: Mapping[str, Any], content: str, field: str) -> Caus
     return None
 
 
-# --- on the resource types --------------------------------------------------------------------------------
+# --- on the resource types ------------------------------------------------------------------------
 
 _DV_VALIDATOR = "datavolume-validate.cdi.kubevirt.io"
 _DV_MUTATOR = "datavolume-mutate.cdi.kubevirt.io"

@@ -87,7 +87,7 @@ class ImportCronController(Controller):
         if status != (cron.get("status") or {}):
             self.store.update(self._crons, {**cron, "status": status}, subresource="status", manager=MANAGER)
 
-    # --- looking for a new image ------------------------------------------------------------------------------
+    # --- looking for a new image ------------------------------------------------------------------
 
     def _poll(self, cron: Object, status: Object, now: datetime) -> None:
         """Imports what the registry has if its time has come, and sets the timer for the next time."""
@@ -162,7 +162,7 @@ class ImportCronController(Controller):
                 if (each["metadata"].get("annotations") or {}).get("lab.vmkit.io/retention") != "All":
                     self.store.delete(rtype, key.namespace, each["metadata"]["name"])
 
-    # --- objects ------------------------------------------------------------------------------------------------
+    # --- objects ----------------------------------------------------------------------------------
 
     def _format(self, cron: Object) -> str:
         spec = cron["spec"]["template"]["spec"]

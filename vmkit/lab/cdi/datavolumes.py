@@ -149,7 +149,7 @@ class DataVolumeController(Controller):
     def _is_claim_healthy(self, key: ObjectKey) -> bool:
         return self.store.exists(self._claims, key.namespace, key.name)
 
-    # --- where the content comes from -----------------------------------------------------------------------
+    # --- where the content comes from -------------------------------------------------------------
 
     def _resolve_source(self, key: ObjectKey, volume: Object) -> Source | None:
         spec = volume["spec"]
@@ -182,7 +182,7 @@ class DataVolumeController(Controller):
             namespace, name = source["dataSource"]["namespace"], source["dataSource"]["name"]
         return None
 
-    # --- the claim ------------------------------------------------------------------------------------------
+    # --- the claim --------------------------------------------------------------------------------
 
     def _create_claim(self, key: ObjectKey, volume: Object, source: Source) -> Object | None:
         spec = volume["spec"]
@@ -367,7 +367,7 @@ class DataVolumeController(Controller):
         )
         return False
 
-    # --- how far it is ----------------------------------------------------------------------------------------
+    # --- how far it is ----------------------------------------------------------------------------
 
     def _judge(self, key: ObjectKey, volume: Object, claim: Object, source: Source) -> Verdict:
         annotations = claim["metadata"].get("annotations") or {}
@@ -465,7 +465,7 @@ class DataVolumeController(Controller):
             return 0.0
         return (now - started).total_seconds()
 
-    # --- the end ----------------------------------------------------------------------------------------------
+    # --- the end ----------------------------------------------------------------------------------
 
     def _complete(self, volume: Object, claim: Object, source: Source) -> Object:
         """Binds a claim whose content is complete, and marks it as filled."""

@@ -180,7 +180,7 @@ def _clone_event(phase: str, names: CloneNames) -> tuple[str, str, str]:
     return ("Normal", "CloneSucceeded" if phase == "Succeeded" else phase, text)
 
 
-# --- the status as it is written ----------------------------------------------------------------------------
+# --- the status as it is written ------------------------------------------------------------------
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from vmkit.units import format_bytes
 Object = dict[str, Any]
 
 
-# --- the VirtualMachineInstance -----------------------------------------------------------------------------
+# --- the VirtualMachineInstance -------------------------------------------------------------------
 
 
 def build_instance(plan: VmPlan, *, seed: int, node: str, address: str, configuration: Configuration) -> Object:

@@ -16,7 +16,7 @@ from vmkit.lab.fleet.template import build_conditions, build_labels, build_templ
 Object = dict[str, Any]
 
 
-# --- the VirtualMachine -------------------------------------------------------------------------------------
+# --- the VirtualMachine ---------------------------------------------------------------------------
 
 
 def build_vm(plan: VmPlan, *, seed: int, at: datetime, pinned: Mapping[str, Object] | None = None) -> Object:
@@ -178,7 +178,7 @@ def build_start_revision(vm: Object) -> Object:
     }
 
 
-# --- objects that have gone wrong ---------------------------------------------------------------------------
+# --- objects that have gone wrong -----------------------------------------------------------------
 
 
 def _spoil(vm: Object, defect: str) -> Object:

@@ -146,8 +146,7 @@ def _last_transition(status: Mapping[str, Any]) -> float | None:
     return None
 
 
-# --- fields of objects that may be anything
-# -----------------------------------------------------------------------
+# --- fields of objects that may be anything -------------------------------------------------------
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:

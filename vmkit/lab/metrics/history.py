@@ -81,7 +81,7 @@ class PowerHistory:
             namespace, _, name = path.partition("/")
             self._runs[ObjectKey(namespace, name)] = [Run(*row) for row in rows]
 
-    # --- observing ---------------------------------------------------------------------------------------------
+    # --- observing --------------------------------------------------------------------------------
 
     def _on_event(self, event: Event) -> None:
         if event.type == "DELETED":

@@ -62,7 +62,7 @@ def _scaled(value: Callable[[RunSeries, float], float], series: RunSeries, share
     return value(series, at) * share
 
 
-# --- memory -------------------------------------------------------------------------------------------------
+# --- memory ---------------------------------------------------------------------------------------
 
 
 def used_share(series: RunSeries, at: float) -> float:
@@ -106,7 +106,7 @@ def _domain(series: RunSeries, at: float) -> float:
     return float(series.guest.memory_bytes)
 
 
-# --- counters -----------------------------------------------------------------------------------------------
+# --- counters -------------------------------------------------------------------------------------
 
 
 def _user(series: RunSeries, at: float) -> float:
@@ -159,7 +159,7 @@ def _times(value: Callable[[RunSeries, float], float], factor: float) -> Callabl
     return timed
 
 
-# --- only with a guest agent ------------------------------------------------------------------------------------
+# --- only with a guest agent ----------------------------------------------------------------------
 
 
 def _load(minutes: int) -> Build:

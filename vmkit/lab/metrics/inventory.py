@@ -55,7 +55,7 @@ def _flavor(guest: Guest) -> dict[str, str]:
     return {"os": "<none>", "workload": "<none>", "flavor": "<none>"}
 
 
-# --- instances --------------------------------------------------------------------------------------------------
+# --- instances ------------------------------------------------------------------------------------
 
 
 def _vmi_info(guest: Guest) -> Iterator[Variant]:
@@ -100,7 +100,7 @@ def _overhead(guest: Guest) -> Iterator[Variant]:
         yield labels, partial(_while, run, float(value))
 
 
-# --- VMs --------------------------------------------------------------------------------------------------------
+# --- VMs ------------------------------------------------------------------------------------------
 
 
 def _vm_info(guest: Guest) -> Iterator[Variant]:

@@ -104,7 +104,7 @@ class Exposition:
                 yield "".join(lines)
         yield "# EOF\n"
 
-    # --- where the series come from ------------------------------------------------------------------------------
+    # --- where the series come from ---------------------------------------------------------------
 
     def _sources(self) -> list[tuple[Family, Callable[[], Iterable[tuple[Variant, _Span]]]]]:
         found: list[tuple[Family, Callable[[], Iterable[tuple[Variant, _Span]]]]] = []

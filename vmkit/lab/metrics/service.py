@@ -93,7 +93,7 @@ class MetricsService:
         facts = self.facts(kepler=kepler)
         return "".join(facts.exposition().render([facts.now], only=only, stamped=False))
 
-    # --- as a part of a lab ------------------------------------------------------------------------------------
+    # --- as a part of a lab -----------------------------------------------------------------------
 
     def to_state(self) -> Mapping[str, Any]:
         """What is saved with the lab: when guests ran."""

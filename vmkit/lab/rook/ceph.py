@@ -127,7 +127,7 @@ def build_ceph_status(
 VERSION = "ceph version 20.2.4 tentacle (stable)"
 
 
-# --- how much of a claim is really stored -------------------------------------------------------------------
+# --- how much of a claim is really stored ---------------------------------------------------------
 
 _BLANK_SHARE = 0.002
 _IMPORTED_SHARE = 0.35

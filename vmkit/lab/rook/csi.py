@@ -121,7 +121,7 @@ class ClaimController(Controller):
             self._waiting.add(key)
             self._provision(key, claim)
 
-    # --- a volume for a claim ------------------------------------------------------------------------------
+    # --- a volume for a claim ---------------------------------------------------------------------
 
     def _provision(self, key: ObjectKey, claim: Object) -> None:
         spec = claim["spec"]
@@ -246,7 +246,7 @@ class ClaimController(Controller):
         del self._due[uid, "work"]
         return True
 
-    # --- growing ----------------------------------------------------------------------------------------------
+    # --- growing ----------------------------------------------------------------------------------
 
     def _expand(self, key: ObjectKey, claim: Object) -> None:
         asked = ((claim["spec"].get("resources") or {}).get("requests") or {}).get("storage")
@@ -283,7 +283,7 @@ class ClaimController(Controller):
             component="kubelet",
         )
 
-    # --- letting go ---------------------------------------------------------------------------------------------
+    # --- letting go -------------------------------------------------------------------------------
 
     def _let_go(self, key: ObjectKey, claim: Object) -> None:
         finalizers = claim["metadata"].get("finalizers") or []
@@ -318,7 +318,7 @@ class ClaimController(Controller):
             self.recorder.record(claim, reason, message, component="persistentvolume-controller")
 
 
-# --- also used by CDI, which makes volumes of its own ------------------------------------------------------------
+# --- also used by CDI, which makes volumes of its own ---------------------------------------------
 
 
 def provision(context: Context, claim: Object, storage_class: Object, *, origin: str, node: str = "") -> None:

@@ -104,7 +104,7 @@ def build_spinkube_objects() -> list[Object]:
     ]
 
 
-# --- admission ------------------------------------------------------------------------------------------------
+# --- admission ------------------------------------------------------------------------------------
 
 
 def default_app(registry: Registry, request: AdmissionRequest, obj: Object) -> Object:
@@ -151,7 +151,7 @@ def validate_app(registry: Registry, request: AdmissionRequest, obj: Object, old
         raise invalid(GROUP, "SpinApp", obj["metadata"].get("name", ""), causes)
 
 
-# --- the operator -----------------------------------------------------------------------------------------------
+# --- the operator ---------------------------------------------------------------------------------
 
 
 class SpinAppController(Controller):
