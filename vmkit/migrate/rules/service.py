@@ -139,7 +139,7 @@ def _service(name: str, category: Category, weight: int, assessment: str, remedy
 
 
 RULES: Final = (
-    _service("database", Category.MAJOR, 20, "a database: it can be a StatefulSet, a managed one or an operator is better",
+    _service("database", Category.MAJOR, 25, "a database: it can be a StatefulSet, a managed one or an operator is better",
              "use the database's operator (or Rook's own storage services) and load a dump", _database),
     _service("in-memory-store", Category.MINOR, 10, "an in-memory store: what it holds is lost on every restart",
              "use the public image with a volume, or accept the loss", _in_memory),
