@@ -23,12 +23,16 @@ from vmkit.lab.semantics.decoding import (
     decode_object,
     find_duplicates,
     find_unknown,
+    parse_body,
     parse_json,
     parse_yaml,
     prune_unknown,
     too_large,
     unsupported_media,
+    JSON,
     MAX_BODY_BYTES,
+    PROTOBUF,
+    YAML,
 )
 from vmkit.lab.semantics.objectmeta import find_metadata_changes, find_metadata_errors
 from vmkit.lab.semantics.ownership import apply_configuration, track_update
@@ -462,10 +466,10 @@ class Verbs:
         options: dict[str, Any] = {}
         if call.body.strip():
             media = call.content_type.split(";")[0].strip().lower()
-            if media not in ("", "application/json", "application/yaml"):
+            if media not in ("", JSON, YAML, PROTOBUF):
                 raise unsupported_media("application/json, application/yaml, application/vnd.kubernetes.protobuf")
             try:
-                parsed = parse_yaml(call.body) if media == "application/yaml" else parse_json(call.body)
+                parsed = parse_body(call.body, media)
             except DecodeFailed as error:
                 raise bad_request(f"couldn't get version/kind; json parse error: {error}") from error
             if not isinstance(parsed, dict):

@@ -206,10 +206,9 @@ class Server:
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(stirred.wait(), min(deadline, next_bookmark) - now)
             await response.write_eof()
-        except (ConnectionError, asyncio.CancelledError):
+        except ConnectionError:
             # The client has gone; nothing is left to tell it.
-            if self._stopping.is_set():
-                raise
+            return response
         finally:
             watch.stop()
             self._watches.discard(watch)

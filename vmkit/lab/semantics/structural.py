@@ -35,6 +35,9 @@ def find_violations(ftype: FieldType, value: Any, path: str = "", *, typed: bool
             if field not in value or (typed and value[field] in (None, "", [], {})):
                 yield Cause("FieldValueRequired", "Required value", f"{path}.{field}" if path else field)
         for key, item in value.items():
+            if typed and not path and key == "status":
+                # The server reports it itself; nothing in it is asked of anybody.
+                continue
             if path or key not in ("apiVersion", "kind", "metadata"):
                 keyed = not ftype.has_field(key) and "additionalProperties" in schema
                 inner = f"{path}[{key}]" if keyed and typed else f"{path}.{key}" if path else key
