@@ -54,9 +54,9 @@ def test_without_arguments_it_shows_help_and_succeeds(run: Run) -> None:
 
 
 def test_help_names_every_command_and_its_summary(run: Run) -> None:
-    text = run("--help").out
+    text = " ".join(run("--help").out.split())
     for name, entry in COMMANDS.items():
-        assert any(line.split() == [name, *entry.summary.split()] for line in text.splitlines()), name
+        assert f" {name} {entry.summary} " in text
 
 
 def test_version(run: Run) -> None:
