@@ -60,6 +60,7 @@ def build_world(clock: Clock, *, seed: int, token: str, options: dict[str, objec
     reviews.register(registry, tokens)
     from vmkit.lab import argocd, cdi, edge, kubevirt, metrics, rook, spinkube
     from vmkit.lab.controllers import build_controllers, register_handlers
+    from vmkit.lab.controllers.definitions import build_bundled
     from vmkit.lab.node_health import NodeController
 
     register_handlers(context, tokens)
@@ -92,6 +93,7 @@ def build_world(clock: Clock, *, seed: int, token: str, options: dict[str, objec
         [
             *({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}} for name in _NAMESPACES),
             *roles.seed_objects(),
+            *build_bundled(registry),
             *_nodes(clock, options),
             *rook.seed_objects(),
             *machines.seed_objects(),

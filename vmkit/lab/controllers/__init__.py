@@ -11,16 +11,18 @@ if TYPE_CHECKING:
 
 def register_handlers(context: Context, tokens: Tokens) -> None:
     """Serves the subresources of built-in kinds that the store does not keep."""
-    from vmkit.lab.controllers import accounts, namespaces, pods
+    from vmkit.lab.controllers import accounts, definitions, namespaces, pods
 
     namespaces.register(context.registry)
     pods.register(context.registry)
     accounts.register(context.registry, tokens)
+    definitions.register(context.registry)
 
 
 def build_controllers(context: Context, tokens: Tokens) -> list[Controller]:
     """All of them, those first whose results the others read."""
     from vmkit.lab.controllers.accounts import RootCertificateController, ServiceAccountController, TokenController
+    from vmkit.lab.controllers.definitions import DefinitionController
     from vmkit.lab.controllers.deployments import DeploymentController
     from vmkit.lab.controllers.garbage import GarbageCollector
     from vmkit.lab.controllers.jobs import CronJobController, JobController
@@ -30,6 +32,7 @@ def build_controllers(context: Context, tokens: Tokens) -> list[Controller]:
     from vmkit.lab.controllers.replicas import ReplicaSetController, StatefulSetController
 
     return [
+        DefinitionController(context),
         NamespaceController(context),
         ServiceAccountController(context),
         RootCertificateController(context),

@@ -18,6 +18,7 @@ from vmkit.lab.status import ApiError, Cause, Details
 _ABSENT: Final[Any] = object()
 _MAX_UPDATE_MANAGERS: Final = 10
 _ANCIENT: Final = "ancient-changes"
+_LAST_APPLIED: Final = "kubectl.kubernetes.io/last-applied-configuration"
 
 # What no manager ever owns (managedfields/internal/stripmeta.go).
 _STRIPPED_METADATA: Final = (
@@ -334,7 +335,8 @@ def apply_configuration(
     changed = strip_unowned(changes.added.union(changes.modified))
     removed = strip_unowned(changes.removed)
     if not force:
-        _refuse_conflicts(owners, mine.identity, changed)
+        allowed = _last_applied(ftype, base) if manager == "kubectl" and live is not None else FieldSet()
+        _refuse_conflicts(owners, mine.identity, changed.difference(allowed))
     _yield(owners, mine.identity, changed, removed)
     if not mine.fields:
         owners.pop(mine.identity, None)
@@ -344,6 +346,23 @@ def apply_configuration(
     if owners:
         result["metadata"]["managedFields"] = write_owners(owners)
     return result
+
+
+def _last_applied(ftype: FieldType, live: Mapping[str, Any]) -> FieldSet:
+    """Fields that kubectl once applied by itself and that are still so: its server-side apply may take them over.
+
+    managedFields of client-side apply belong to another manager's name (managedfields/internal/lastappliedmanager.go).
+    """
+    text = (live.get("metadata", {}).get("annotations") or {}).get(_LAST_APPLIED)
+    try:
+        applied = json.loads(text) if text else None
+    except ValueError:
+        return FieldSet()
+    if not isinstance(applied, dict):
+        return FieldSet()
+    differences = compare(ftype, live, applied)
+    claimed = strip_unowned(collect(ftype, applied))
+    return claimed.difference(differences.modified).difference(differences.added).difference(differences.removed)
 
 
 def _refuse_conflicts(owners: Owners, mine: tuple[str, str, str, str], changed: FieldSet) -> None:
