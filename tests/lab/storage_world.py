@@ -24,7 +24,9 @@ ADMIN = User("admin", groups=("system:masters",))
 class World:
     """Everything in one place, with short ways to do things."""
 
-    def __init__(self, *, kubevirt: bool = False, extra: Callable[[Context], list[Controller]] | None = None) -> None:
+    def __init__(
+        self, *, kubevirt: bool = False, extra: Callable[[Context], list[Controller]] | None = None
+    ) -> None:
         self.registry = Registry()
         builtin.register(self.registry)
         self.clock = Clock(start=START, frozen=True)
@@ -115,7 +117,9 @@ class World:
         """(reason, message) of the Events about an object, as they were recorded."""
         return [
             (event["reason"], event["message"])
-            for event in sorted(self.list("", "events", namespace), key=lambda each: int(each["metadata"]["resourceVersion"]))
+            for event in sorted(
+                self.list("", "events", namespace), key=lambda each: int(each["metadata"]["resourceVersion"])
+            )
             if event["involvedObject"]["name"] == name
         ]
 

@@ -19,17 +19,37 @@ HTTP = {"source": {"http": {"url": "https://x/y"}}}
             "spec.PVC.Storage",
         ),
         ({**HTTP, "storage": {}}, "Storage size is missing", "spec.Storage.resources.requests.size"),
-        ({**HTTP, "storage": size("0")}, "Storage size can't be equal or less than zero", "spec.Storage.resources.requests.size"),
-        ({**HTTP, "storage": size("1000")}, "Storage size should be at least 1MiB", "spec.Storage.resources.requests.size"),
-        ({**HTTP, "pvc": {**PVC, "accessModes": []}}, "Required value: at least 1 access mode is required", "spec.PVC.accessModes"),
+        (
+            {**HTTP, "storage": size("0")},
+            "Storage size can't be equal or less than zero",
+            "spec.Storage.resources.requests.size",
+        ),
+        (
+            {**HTTP, "storage": size("1000")},
+            "Storage size should be at least 1MiB",
+            "spec.Storage.resources.requests.size",
+        ),
+        (
+            {**HTTP, "pvc": {**PVC, "accessModes": []}},
+            "Required value: at least 1 access mode is required",
+            "spec.PVC.accessModes",
+        ),
         (
             {**HTTP, "pvc": {**PVC, "accessModes": ["ReadWriteOnce", "ReadWriteMany"]}},
             "PVC multiple accessModes",
             "spec.PVC.accessModes",
         ),
-        ({"storage": size()}, "Data volume should have either Source or SourceRef, or be externally populated", "spec.source"),
+        (
+            {"storage": size()},
+            "Data volume should have either Source or SourceRef, or be externally populated",
+            "spec.source",
+        ),
         ({"source": {}, "storage": size()}, "Missing Data volume source", "spec.source"),
-        ({"source": {"blank": {}, "upload": {}}, "storage": size()}, "Multiple Data volume sources", "spec.source"),
+        (
+            {"source": {"blank": {}, "upload": {}}, "storage": size()},
+            "Multiple Data volume sources",
+            "spec.source",
+        ),
         (
             {"source": {"http": {"url": "ftp://x"}}, "storage": size()},
             "spec.source Invalid source URL scheme: ftp://x",
@@ -137,7 +157,9 @@ def test_cloning_from_another_namespace_needs_the_right_to():
             "apiVersion": "rbac.authorization.k8s.io/v1",
             "kind": "Role",
             "metadata": {"name": "cloner", "namespace": "images"},
-            "rules": [{"apiGroups": ["cdi.kubevirt.io"], "resources": ["datavolumes/source"], "verbs": ["create"]}],
+            "rules": [
+                {"apiGroups": ["cdi.kubevirt.io"], "resources": ["datavolumes/source"], "verbs": ["create"]}
+            ],
         }
     )
     world.make(

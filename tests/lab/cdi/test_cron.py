@@ -34,7 +34,9 @@ def test_a_day_that_never_comes_has_no_next_time():
     assert parse_cron("0 0 30 2 *").next_after(at("2026-11-23T00:00")) is None
 
 
-@pytest.mark.parametrize("text", ["", "* * * *", "60 * * * *", "*/0 * * * *", "a * * * *", "5-1 * * * *", "0 24 * * *"])
+@pytest.mark.parametrize(
+    "text", ["", "* * * *", "60 * * * *", "*/0 * * * *", "a * * * *", "5-1 * * * *", "0 24 * * *"]
+)
 def test_what_is_no_schedule_is_refused(text):
     with pytest.raises(CronError):
         parse_cron(text)

@@ -511,7 +511,7 @@ class DataVolumeController(Controller):
                 self.recorder.record(
                     volume, condition.get("reason", ""), condition.get("message", ""), component=component
                 )
-        if verdict.running[1] == "Error" and verdict.restarts != old.get("restartCount", 0):
+        if verdict.running[1] == "Error" and not _was_failing(old):
             self.recorder.record(volume, "Error", verdict.running[2], component=component, type="Warning")
         try:
             stored = self.store.update(
@@ -544,3 +544,10 @@ def _changed_bound(status: Object, old: Object) -> Iterable[tuple[Object, Object
     for condition in status["conditions"]:
         if condition["type"] == "Bound":
             yield condition, before.get("Bound")
+
+
+def _was_failing(old: Object) -> bool:
+    return any(
+        condition["type"] == "Running" and condition.get("reason") == "Error"
+        for condition in old.get("conditions") or ()
+    )
