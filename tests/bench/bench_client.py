@@ -2,7 +2,7 @@
 
     python -m tests.bench.bench_client [--vms 10000] [--power 1000] [--rounds 3]
 
-Each side runs in a process of its own against one practice cluster in a third, turn by turn; printed are the ratios
+Each side runs in a process of its own against one practice cluster in a third, turn by turn; printed are ratios
 of the best rounds. The bare side is a careful script: urllib3 with as many connections, and the json module.
 """
 

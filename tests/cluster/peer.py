@@ -84,7 +84,7 @@ def listing(*items: Any, token: str = "", version: int = 10) -> Answer:
 class Peer:
     def __init__(self) -> None:
         self.seen: list[Seen] = []
-        self._script: Script = lambda _: reply(200, {})
+        self._script: Script = lambda _: reply(200, {"items": []})
         self._over = threading.Event()
         peer = self
 

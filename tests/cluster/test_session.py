@@ -112,6 +112,9 @@ def test_one_bad_object_does_not_end_a_list(peer: Peer, tmp_path: Path) -> None:
     peer.script(reply(200, {"metadata": {"resourceVersion": "1"}, "items": [vm("a"), 3, None, {}, vm("b")]}))
     with peer.connect(tmp_path) as session:
         assert len(list(session.list(VIRTUAL_MACHINES))) == 5
+    peer.script(Answer(200, b'{"items": [{"a": "\xff"}, {"a": "b"}]}'))
+    with peer.connect(tmp_path) as session:
+        assert list(session.list(VIRTUAL_MACHINES)) == [{}, {"a": "b"}]
     peer.script(reply(200, {"metadata": {}, "items": None}))
     with peer.connect(tmp_path) as session:
         assert list(session.list(VIRTUAL_MACHINES)) == []

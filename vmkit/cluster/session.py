@@ -22,7 +22,7 @@ from vmkit.cluster.failures import (
     malformed,
 )
 from vmkit.cluster.kubeconfig import Credentials, find_place, read_token_expiry
-from vmkit.cluster.listing import Listing, Page
+from vmkit.cluster.listing import Listing, Page, RawPage, read_page
 from vmkit.cluster.resources import KNOWN, SELF_SUBJECT_ACCESS_REVIEWS, Resource, describe_provider, read_identity
 from vmkit.cluster.retry import RetryPolicy, may_repeat, repeat
 from vmkit.cluster.transport import Reply, Request, Transport
@@ -178,16 +178,10 @@ class Session:
         page_size: int = DEFAULT_PAGE_SIZE,
     ) -> Listing:
         """The objects, page by page as they are read. ``namespace=None`` means all namespaces."""
-        return Listing(
-            lambda token: self.list_page(
-                resource,
-                namespace,
-                label_selector=label_selector,
-                field_selector=field_selector,
-                limit=page_size,
-                continue_token=token,
-            )
-        )
+
+        asked = Asked("list", resource, namespace)
+        selectors = {"labelSelector": label_selector, "fieldSelector": field_selector}
+        return Listing(lambda token: self._read_page(asked, selectors, page_size, token))
 
     def list_page(
         self,
@@ -204,26 +198,18 @@ class Session:
         Raises:
             Expired: the server no longer knows the list ``continue_token`` belongs to.
         """
-        asked = Asked("list", resource, namespace)
-        query = _query(
-            labelSelector=label_selector,
-            fieldSelector=field_selector,
-            limit=str(limit) if limit else "",
-            **{"continue": continue_token},
-        )
-        document = self._object(self._call("GET", resource.path(namespace) + query, asked), asked)
-        items = document.get("items")
-        if items is not None and not isinstance(items, list):
-            raise malformed(asked, "the list has no items")
-        metadata = document.get("metadata")
-        metadata = metadata if isinstance(metadata, dict) else {}
-        remaining = metadata.get("remainingItemCount")
-        return Page(
-            items=[item if isinstance(item, dict) else {} for item in items or ()],
-            continue_token=_text(metadata, "continue"),
-            resource_version=_text(metadata, "resourceVersion"),
-            remaining=remaining if isinstance(remaining, int) else None,
-        )
+        selectors = {"labelSelector": label_selector, "fieldSelector": field_selector}
+        page = self._read_page(Asked("list", resource, namespace), selectors, limit, continue_token)
+        return Page(list(page), page.continue_token, page.resource_version, page.remaining)
+
+    def _read_page(self, asked: Asked, selectors: Mapping[str, str], limit: int, token: str) -> RawPage:
+        assert asked.resource is not None
+        query = _query(**selectors, limit=str(limit) if limit else "", **{"continue": token})
+        reply = self._call("GET", asked.resource.path(asked.namespace) + query, asked)
+        try:
+            return read_page(reply.body)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise malformed(asked, "the answer is no list") from error
 
     def watch(
         self,

@@ -13,7 +13,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any, Final
+from functools import lru_cache
+from typing import Any, Final, NamedTuple
 
 from vmkit.errors import QuantityError
 from vmkit.units import parse_bytes
@@ -87,8 +88,7 @@ _PHASE_POWER: Final[Mapping[str, PowerState]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Condition:
+class Condition(NamedTuple):
     """One condition of a status."""
 
     type: str
@@ -102,8 +102,7 @@ class Condition:
         return self.status == "True"
 
 
-@dataclass(frozen=True, slots=True)
-class Owner:
+class Owner(NamedTuple):
     """One owner reference."""
 
     kind: str
@@ -112,8 +111,7 @@ class Owner:
     controller: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Volume:
+class Volume(NamedTuple):
     """One volume of the VM.
 
     Attributes:
@@ -376,11 +374,20 @@ def _size(template_spec: Mapping[str, Any], problems: list[str]) -> tuple[int | 
     text = _plain(domain.get("memory")).get("guest") or requests.get("memory") or limits.get("memory")
     if text is None:
         return cores, None
-    try:
-        return cores, parse_bytes(text)
-    except QuantityError as error:
-        problems.append(f"guest memory: {error.message}")
+    memory = _bytes(text) if isinstance(text, str | int | float) else f"{_brief(text)} is not a quantity"
+    if isinstance(memory, str):
+        problems.append(f"guest memory: {memory}")
         return cores, None
+    return cores, memory
+
+
+@lru_cache(maxsize=512)
+def _bytes(text: str | int | float) -> int | str:
+    """The bytes, or what is wrong. Kept, because thousands of VMs share a handful of sizes."""
+    try:
+        return parse_bytes(text)  # type: ignore[arg-type]  # it says itself what it does not take
+    except QuantityError as error:
+        return error.message
 
 
 def _cores(cpu: Mapping[str, Any]) -> int | None:
@@ -431,16 +438,19 @@ def _started_at(status: Mapping[str, Any]) -> datetime | None:
 
 
 def _conditions(value: Any) -> tuple[Condition, ...]:
-    return tuple(
+    if not isinstance(value, list):
+        return ()
+    return tuple([
         Condition(
-            type=_text(entry, "type"),
-            status=_text(entry, "status"),
-            reason=_text(entry, "reason"),
-            message=_text(entry, "message"),
-            since=_time(entry.get("lastTransitionTime")),
+            _text(entry, "type"),
+            _text(entry, "status"),
+            _text(entry, "reason"),
+            _text(entry, "message"),
+            _time(entry.get("lastTransitionTime")),
         )
-        for entry in _entries(value)
-    )
+        for entry in value
+        if isinstance(entry, dict)
+    ])  # fmt: skip
 
 
 def _owners(value: Any) -> tuple[Owner, ...]:
