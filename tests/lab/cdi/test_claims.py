@@ -51,7 +51,8 @@ def test_a_file_system_is_made_larger_than_the_disk_in_it():
         (
             SIZED,
             {},
-            "DataVolume.storage spec is missing accessMode and volumeMode, cannot get access mode from StorageProfile blk",
+            "DataVolume.storage spec is missing accessMode and volumeMode,"
+            " cannot get access mode from StorageProfile blk",
         ),
         (
             {**SIZED, "volumeMode": "Block"},

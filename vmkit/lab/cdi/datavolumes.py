@@ -383,7 +383,8 @@ class DataVolumeController(Controller):
         if not bound and self._waits_for_consumer(claim):
             return Verdict("PendingPopulation" if populates else "WaitForFirstConsumer")
         if not bound and not populates:
-            return Verdict("Pending")
+            # The claim has its consumer and will be bound in a moment.
+            return Verdict("WaitForFirstConsumer" if self._binds_late(claim) else "Pending")
         if source.kind in ("pvc", "snapshot"):
             blocked = None if STARTED in annotations else self._find_clone_obstacle(volume, source)
             if blocked is not None:
@@ -420,14 +421,13 @@ class DataVolumeController(Controller):
 
     def _waits_for_consumer(self, claim: Object) -> bool:
         annotations = claim["metadata"].get("annotations") or {}
-        if SELECTED_NODE in annotations:
-            return False
-        storage_class = self.store.find(self._classes, "", claim["spec"].get("storageClassName") or "")
-        if storage_class is None or storage_class.get("volumeBindingMode") != "WaitForFirstConsumer":
-            return False
-        if IMMEDIATE in annotations:
+        if SELECTED_NODE in annotations or IMMEDIATE in annotations or not self._binds_late(claim):
             return False
         return not find_users(self.store, self.registry, claim["metadata"]["namespace"], claim["metadata"]["name"])
+
+    def _binds_late(self, claim: Object) -> bool:
+        storage_class = self.store.find(self._classes, "", claim["spec"].get("storageClassName") or "")
+        return storage_class is not None and storage_class.get("volumeBindingMode") == "WaitForFirstConsumer"
 
     def _find_clone_obstacle(self, volume: Object, source: Source) -> Verdict | None:
         """What a clone waits for: its source to be there, to be filled, or to be let go by its pods."""

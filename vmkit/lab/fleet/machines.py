@@ -116,6 +116,12 @@ def _build_vm_status(plan: VmPlan, at: datetime) -> Object:
         status["conditions"] = build_conditions(plan)
     else:
         status["conditions"] = [_missing_instance(plan, at)]
+    if plan.state in ("starting", "provisioning", "unschedulable") and plan.run_strategy in (
+        "Manual",
+        "RerunOnFailure",
+    ):
+        # Somebody has asked for it; these strategies do not start anything by themselves.
+        status["stateChangeRequests"] = [{"action": "Start"}]
     if plan.state == "crash-looping":
         status["startFailure"] = {
             "consecutiveFailCount": 6,

@@ -49,21 +49,35 @@ def active_session(seed: int, guest: Guest, at: float) -> Session | None:
     return session if session is not None and session.start <= at < session.end else None
 
 
-def last_connection(seed: int, guest: Guest, at: float) -> float | None:
-    """When the last session ended, as virt-api knows it; None if it knows of none."""
-    for day in range(int(at // DAY), int(at // DAY) - MEMORY_DAYS, -1):
-        session = find_session(seed, guest, day)
-        if session is not None and session.end <= at:
-            return float(int(session.end))
-    return None
-
-
 Build = Callable[[int, Guest], Iterator[Variant]]
 
 
+class _LastConnection:
+    """Reads the end of a guest's last session; days that were looked at are kept."""
+
+    def __init__(self, seed: int, guest: Guest) -> None:
+        self._seed, self._guest = seed, guest
+        self._sessions: dict[int, Session | None] = {}
+
+    def __call__(self, at: float) -> float | None:
+        for day in range(int(at // DAY), int(at // DAY) - MEMORY_DAYS, -1):
+            if day not in self._sessions:
+                self._sessions[day] = find_session(self._seed, self._guest, day)
+            session = self._sessions[day]
+            if session is not None and session.end <= at:
+                return float(int(session.end))
+        return None
+
+
+def last_connection(seed: int, guest: Guest, at: float) -> float | None:
+    """When the last session ended, as virt-api knows it; None if it knows of none."""
+    return _LastConnection(seed, guest)(at)
+
+
 def _last(seed: int, guest: Guest) -> Iterator[Variant]:
-    labels = render_labels({"namespace": guest.namespace, "vmi": guest.name})
-    yield labels, partial(last_connection, seed, guest)
+    if guest.shape.sessions > 0:
+        labels = render_labels({"namespace": guest.namespace, "vmi": guest.name})
+        yield labels, _LastConnection(seed, guest)
 
 
 def _active(kind: str) -> Build:

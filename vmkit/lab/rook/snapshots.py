@@ -81,7 +81,8 @@ class SnapshotController(Controller):
         claim = self.store.find(self._claims, key.namespace, wanted)
         why = ""
         if claim is None:
-            why = f'failed to retrieve PVC {wanted} from the lister: "persistentvolumeclaim "{wanted}" not found"'
+            missing = f'"persistentvolumeclaim \\"{wanted}\\" not found"'
+            why = f"failed to retrieve PVC {wanted} from the lister: {missing}"
         elif (claim.get("status") or {}).get("phase") != "Bound":
             why = f"the PVC {wanted} is not yet bound to a PV, will not attempt to take a snapshot"
         if claim is None or why:
