@@ -29,6 +29,7 @@ def test_exit_codes_follow_the_branch():
         errors.DeadlineExceeded: ExitCode.TIMEOUT,
         errors.Refused: ExitCode.REFUSED,
         errors.EvidenceError: ExitCode.EVIDENCE,
+        errors.Interrupted: ExitCode.INTERRUPTED,
     }
     for kind in every_error():
         if kind is VmkitError:
