@@ -13,10 +13,13 @@ from typing import Final, NamedTuple
 from vmkit.schedule.days import Days
 from vmkit.schedule.rules import Edges, Side
 from vmkit.schedule.timetable import FOREVER, Stretch, Wish
-from vmkit.schedule.windows import LOOK_AHEAD_DAYS, REACH_DAYS, last_day_of_interest
+from vmkit.schedule.windows import LOOK_AHEAD_DAYS, last_day_of_interest
 from vmkit.schedule.zones import DAY, EPOCH_ORDINAL, FIRST_DAY, LAST_DAY, utc_day
 
-_SPANS_DAYS: Final = (8, 40, 400, LOOK_AHEAD_DAYS)
+_SPANS_DAYS: Final = (5, 12, 40, 400, LOOK_AHEAD_DAYS)
+_MARGIN_DAYS: Final = 2
+"""A moment within so many days of where a search ends may yet be changed by one beyond it: a day for the widest
+offset, and a day for two moments that a change of the clock makes pass each other."""
 
 
 class _Moment(NamedTuple):
@@ -37,9 +40,9 @@ def edge_stretch(rules: Sequence[Edges], exceptions: Days | None, instant: int) 
     horizon = last_day_of_interest(rules, exceptions, day)
     for span in _SPANS_DAYS:
         # A schedule of one side wants the same at all times: what was before it does not matter.
-        back = span if len(sides) == 2 else REACH_DAYS
-        found = _events(rules, exceptions, max(day - back - REACH_DAYS, FIRST_DAY), min(day + span, LAST_DAY))
-        settled = (day + span - EPOCH_ORDINAL) * DAY - REACH_DAYS * DAY
+        back = span if len(sides) == 2 else 0
+        found = _events(rules, exceptions, max(day - back - _MARGIN_DAYS, FIRST_DAY), min(day + span, LAST_DAY))
+        settled = (day + span - EPOCH_ORDINAL) * DAY - _MARGIN_DAYS * DAY
         before = next((event for event in reversed(found) if event[0] <= instant), None)
         after = next((event for event in found if instant < event[0] < settled), None)
         if after is not None and (before is not None or len(sides) == 1):
