@@ -59,6 +59,11 @@ WEBHOOK = "Internal error occurred: failed calling webhook: context deadline exc
         (500, status(500, "InternalError", UNDERWAY), errors.Conflict),
         (500, status(500, "InternalError", DENIED), errors.Invalid),
         (500, status(500, "InternalError", WEBHOOK), errors.ServerFault),
+        (
+            500,
+            status(500, "", "failed to create typed patch object: .x: field not declared in schema"),
+            errors.Invalid,
+        ),
         (500, b"VMI does not have guest agent connected", errors.Conflict),
         (500, b"", errors.ServerFault),
         (502, b"<html>bad gateway</html>", errors.ServerFault),

@@ -121,8 +121,9 @@ def _classify(
 
 
 def _classify_fault(message: str) -> type[ClusterError]:
-    # KubeVirt's API server wraps refusals of others, and some of its own, as 500 (pkg/virt-api/rest/lifecycle.go).
-    if "denied the request" in message:
+    # KubeVirt's API server wraps refusals of others, and some of its own, as 500 (pkg/virt-api/rest/lifecycle.go);
+    # Kubernetes' own does so with manifests that server-side apply cannot read.
+    if "denied the request" in message or "failed to create typed patch object" in message:
         return Invalid
     if any(text in message for text in _STATE_TEXTS):
         return Conflict
