@@ -1,4 +1,6 @@
-"""What a lab is made of: its parts' types, controllers and first objects, in the order they build on each other."""
+"""What a lab is made of: its parts' types, controllers and first objects, in the order they build on each
+other.
+"""
 
 from __future__ import annotations
 
@@ -49,7 +51,8 @@ def build_world(clock: Clock, *, seed: int, token: str, options: dict[str, objec
     Args:
         token: the lab's own user's.
         options: settings for the parts: "kubevirt" (a release), "nodes" (how many workers), "edge" (whether one
-            KubeEdge node is among them), "run_jobs" (whether Jobs run their commands here), "server" (its address).
+            KubeEdge node is among them), "run_jobs" (whether Jobs run their commands here), "server" (its
+            address).
     """
     registry = Registry()
     store = Store(clock, seed=seed)

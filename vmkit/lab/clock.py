@@ -164,7 +164,9 @@ class Clock:
         return self.advance(timedelta(0))
 
     def reset(self, at: datetime) -> None:
-        """Sets the clock to an instant, forward or back, and forgets everything scheduled (for loading a state)."""
+        """Sets the clock to an instant, forward or back, and forgets everything scheduled (for loading a
+        state).
+        """
         self._base, self._base_real = at.astimezone(UTC), time.monotonic()
         self._heap.clear()
         self._arm()

@@ -1,4 +1,6 @@
-"""The lab's own endpoints, under ``/vmkit.io/lab/``: clock, faults, state, status; for the lab's own user alone."""
+"""The lab's own endpoints, under ``/vmkit.io/lab/``: clock, faults, state, status; for the lab's own user
+alone.
+"""
 
 from __future__ import annotations
 

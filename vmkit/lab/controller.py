@@ -42,7 +42,8 @@ class Context:
 class Controller:
     """Brings the world closer to what objects ask for.
 
-    A subclass sets ``name``, watches types in `setup` and works in `reconcile`. Everything runs on the loop thread,
+    A subclass sets ``name``, watches types in `setup` and works in `reconcile`. Everything runs on the loop
+    thread,
     one key at a time, right after the change that caused it (by `Clock`, so also while the clock is frozen).
     """
 
@@ -136,7 +137,7 @@ class Controller:
             self.reconcile(key)
         except ApiError as error:
             self._retry(key, f"{error.code} {error.message}", expected=True)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - one bad object must not stop the others
             _log.exception("%s: %s/%s", self.name, key.namespace, key.name)
             self._retry(key, f"{type(error).__name__}: {error}", expected=False)
         else:

@@ -1,4 +1,6 @@
-"""The practice cluster as one object: a thread with an event loop that owns all state, and a server on loopback."""
+"""The practice cluster as one object: a thread with an event loop that owns all state, and a server on
+loopback.
+"""
 
 from __future__ import annotations
 
@@ -246,7 +248,7 @@ class Lab:
     def _run(self, ready: threading.Event) -> None:
         try:
             asyncio.run(self._main(ready))
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001 - handed to whoever called start()
             self._failure = error
         finally:
             ready.set()

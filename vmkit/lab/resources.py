@@ -139,7 +139,8 @@ class ResourceType:
         prepare: fills in what the server itself sets on create (phases, defaults), in place.
         prepare_update: what the server itself does on update (new, old, subresource), in place.
         graceful_seconds: (object, asked seconds or None) -> the seconds to wait before it goes; 0: at once.
-        finalizing: whether something else than metadata.finalizers holds the object (a namespace's spec.finalizers).
+        finalizing: whether something else than metadata.finalizers holds the object (a namespace's
+        spec.finalizers).
         returns_deleted: DELETE answers with the object instead of a Status (pods, claims, services ...).
         generation: whether metadata.generation is kept.
         unconditional_update: whether PUT without a resourceVersion is allowed.

@@ -90,10 +90,8 @@ class Details:
     retry_after_seconds: int = 0
 
     def to_dict(self) -> dict[str, Any]:
-        document: dict[str, Any] = {}
-        for key, value in (("name", self.name), ("group", self.group), ("kind", self.kind), ("uid", self.uid)):
-            if value:
-                document[key] = value
+        texts = (("name", self.name), ("group", self.group), ("kind", self.kind), ("uid", self.uid))
+        document: dict[str, Any] = {key: value for key, value in texts if value}
         if self.causes:
             document["causes"] = [cause.to_dict() for cause in self.causes]
         if self.retry_after_seconds:

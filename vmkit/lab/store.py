@@ -51,7 +51,7 @@ class Entry:
 
     __slots__ = ("data", "key", "labels", "owners", "uid", "version")
 
-    def __init__(
+    def __init__(  # noqa: PLR0917 - a record, made in one place
         self,
         key: ObjectKey,
         uid: str,
@@ -242,7 +242,8 @@ class Store:
         """Fresh copies in storage order.
 
         Args:
-            labels: a predicate on labels (such as a parsed selector's ``matches``), or labels all of which must be there.
+            labels: a predicate on labels (such as a parsed selector's ``matches``), or labels all of which
+            must be there.
         """
         wanted = _predicate(labels)
         for entry in tuple(self._shelf(rtype).walk(namespace)):
@@ -420,10 +421,10 @@ class Store:
             return old
         if dry_run:
             return new
-        if "deletionTimestamp" in new["metadata"] and not _held(rtype, new):
-            if not new["metadata"].get("deletionGracePeriodSeconds"):
-                self._remove(shelf, entry, new)
-                return new
+        ending = "deletionTimestamp" in new["metadata"] and not new["metadata"].get("deletionGracePeriodSeconds")
+        if ending and not _held(rtype, new):
+            self._remove(shelf, entry, new)
+            return new
         self._write(shelf, key, new, entry)
         return new
 
@@ -588,7 +589,7 @@ class Store:
                 return name
         raise already_exists(rtype, name)
 
-    def _track(
+    def _track(  # noqa: PLR0917 - one caller each for create and update
         self, rtype: ResourceType, old: Object | None, new: Object, manager: str, api_version: str, part: str
     ) -> None:
         track_update(

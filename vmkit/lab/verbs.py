@@ -1,4 +1,5 @@
-"""What the verbs of the API do, from a request's body to the stored object: decoding, ownership, admission, checks.
+"""What the verbs of the API do, from a request's body to the stored object: decoding, ownership, admission,
+checks.
 
 Follows k8s.io/apiserver/pkg/endpoints/handlers (create.go, update.go, patch.go, delete.go) and registry/rest.
 """
@@ -17,6 +18,10 @@ from vmkit.lab.access.users import User
 from vmkit.lab.clock import Clock, format_time
 from vmkit.lab.resources import AdmissionRequest, Object, Registry, ResourceType
 from vmkit.lab.semantics.decoding import (
+    JSON,
+    MAX_BODY_BYTES,
+    PROTOBUF,
+    YAML,
     DecodeFailed,
     cannot_handle,
     check_go_types,
@@ -29,10 +34,6 @@ from vmkit.lab.semantics.decoding import (
     prune_unknown,
     too_large,
     unsupported_media,
-    JSON,
-    MAX_BODY_BYTES,
-    PROTOBUF,
-    YAML,
 )
 from vmkit.lab.semantics.objectmeta import find_metadata_changes, find_metadata_errors
 from vmkit.lab.semantics.ownership import apply_configuration, track_update
@@ -229,7 +230,7 @@ class Verbs:
         """Built-in kinds are defaulted whenever they are read from a request, so on updates too."""
         status, metadata = obj.get("status"), obj["metadata"]
         # Labels and finalizers that the server sets on create are the owner's afterwards.
-        kept = {field: metadata.get(field) for field in ("labels", "finalizers")}
+        kept = {name: metadata.get(name) for name in ("labels", "finalizers")}
         metadata["uid"] = old["metadata"]["uid"]
         if rtype.prepare is not None:
             rtype.prepare(obj, self.clock.now())
@@ -238,10 +239,10 @@ class Verbs:
             obj["status"] = status
         if rtype.kind == "Namespace":
             kept.pop("labels")
-        for field, value in kept.items():
-            metadata.pop(field, None)
+        for name, value in kept.items():
+            metadata.pop(name, None)
             if value is not None:
-                metadata[field] = value
+                metadata[name] = value
 
     def _only_part(self, call: Call, obj: Object, old: Object) -> Object:
         """What this endpoint may change, laid over the present object; ownership is worked out on that."""
@@ -329,7 +330,8 @@ class Verbs:
                 missing = "apiVersion" if not sent else "Kind"
                 raise bad_request(f"Object '{missing}' is missing in the applied configuration")
             raise bad_request(
-                f"the API version in the data ({sent}) does not match the expected API version ({call.api_version})"
+                f"the API version in the data ({sent}) does not match the expected API version "
+                f"({call.api_version})"
                 if sent != call.api_version
                 else f"the kind in the data ({kind}) does not match the expected kind ({rtype.kind})"
             )
@@ -346,7 +348,10 @@ class Verbs:
         old = self.store.find(rtype, call.namespace, call.name)
         if old is None:
             if metadata.get("uid"):
-                why = f"uid mismatch: the provided object specified uid {metadata['uid']}, and no existing object was found"
+                why = (
+                    f"uid mismatch: the provided object specified uid {metadata['uid']}, "
+                    "and no existing object was found"
+                )
                 raise conflict(rtype.group, rtype.plural, call.name, why)
             if metadata.get("resourceVersion"):
                 raise stale(rtype, call.name)
@@ -641,7 +646,8 @@ def _check_name(call: Call, obj: Object) -> None:
         raise bad_request(f"the name of the object ({name}) does not match the name on the URL ({call.name})")
     if call.namespace and namespace not in ("", call.namespace):
         raise bad_request(
-            f"the namespace of the object ({namespace}) does not match the namespace on the request ({call.namespace})"
+            f"the namespace of the object ({namespace}) does not match the namespace on the request "
+            f"({call.namespace})"
         )
 
 

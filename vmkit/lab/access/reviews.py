@@ -1,4 +1,6 @@
-"""Reviews: questions about access that are asked by creating an object, answered in its status and never stored."""
+"""Reviews: questions about access that are asked by creating an object, answered in its status and never
+stored.
+"""
 
 from __future__ import annotations
 
@@ -55,15 +57,14 @@ def _question(request: AdmissionRequest, obj: Object) -> Attributes:
     spec = obj.get("spec") or {}
     resource, path = spec.get("resourceAttributes"), spec.get("nonResourceAttributes")
     if (resource is None) == (path is None):
-        why = "Invalid value: {}: exactly one of nonResourceAttributes or resourceAttributes must be specified"
         shown = "null" if resource is None else "object"
-        cause = Cause(
-            "FieldValueInvalid",
-            why.replace("{}", shown) if resource is not None else why.replace("{}", "null"),
-            "spec.resourceAttributes",
+        why = (
+            f"Invalid value: {shown}: exactly one of nonResourceAttributes or resourceAttributes must be specified"
         )
+        cause = Cause("FieldValueInvalid", why, "spec.resourceAttributes")
         raise invalid(request.rtype.group, request.rtype.kind, "", [cause])
-    if path is not None:
+    if resource is None:
+        path = path or {}
         return Attributes(str(path.get("verb", "")), path=str(path.get("path", "")))
     return Attributes(
         verb=str(resource.get("verb", "")),

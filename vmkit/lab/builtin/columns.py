@@ -1,4 +1,6 @@
-"""Table columns of built-in kinds, as kubernetes' printers show them (pkg/printers/internalversion/printers.go)."""
+"""Table columns of built-in kinds, as kubernetes' printers show them
+(pkg/printers/internalversion/printers.go).
+"""
 
 from __future__ import annotations
 
@@ -13,9 +15,9 @@ from vmkit.lab.semantics.tables import AGE_DESCRIPTION, age
 Cell = Callable[[Object, datetime], Any]
 
 _DATA_DESCRIPTION: Final = (
-    "Data contains the configuration data. Each key must consist of alphanumeric characters, '-', '_' or '.'. Values "
-    "with non-UTF-8 byte sequences must use the BinaryData field. The keys stored in Data must not overlap with the "
-    "keys in the BinaryData field, this is enforced during validation process."
+    "Data contains the configuration data. Each key must consist of alphanumeric characters, '-', '_' or '.'. "
+    "Values with non-UTF-8 byte sequences must use the BinaryData field. The keys stored in Data must not overlap "
+    "with the keys in the BinaryData field, this is enforced during validation process."
 )
 
 

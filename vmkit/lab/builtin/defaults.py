@@ -1,4 +1,6 @@
-"""What the API server fills in on built-in kinds (pkg/apis/*/v1/defaults.go and the strategies' PrepareForCreate)."""
+"""What the API server fills in on built-in kinds (pkg/apis/*/v1/defaults.go and the strategies'
+PrepareForCreate).
+"""
 
 from __future__ import annotations
 
@@ -61,8 +63,9 @@ def prepare_namespace(obj: Object, at: datetime) -> None:
     spec.setdefault("finalizers", ["kubernetes"])
     obj["status"] = {"phase": "Active"}
     obj["metadata"]["labels"] = {
-        **(obj["metadata"].get("labels") or {}), "kubernetes.io/metadata.name": obj["metadata"]["name"]
-    }  # fmt: skip
+        **(obj["metadata"].get("labels") or {}),
+        "kubernetes.io/metadata.name": obj["metadata"]["name"],
+    }
 
 
 def prepare_secret(obj: Object, at: datetime) -> None:
@@ -137,8 +140,9 @@ def _default_container(container: Mapping[str, Any]) -> dict[str, Any]:
     limits = (filled["resources"] or {}).get("limits")
     if limits:
         filled["resources"] = {
-            **filled["resources"], "requests": {**limits, **(filled["resources"].get("requests") or {})}
-        }  # fmt: skip
+            **filled["resources"],
+            "requests": {**limits, **(filled["resources"].get("requests") or {})},
+        }
     return filled
 
 
@@ -153,11 +157,15 @@ def prepare_pod(obj: Object, at: datetime) -> None:
     spec.setdefault(
         "tolerations",
         [
-            {"effect": "NoExecute", "key": f"node.kubernetes.io/{trouble}", "operator": "Exists",
-             "tolerationSeconds": 300}
+            {
+                "effect": "NoExecute",
+                "key": f"node.kubernetes.io/{trouble}",
+                "operator": "Exists",
+                "tolerationSeconds": 300,
+            }
             for trouble in ("not-ready", "unreachable")
         ],
-    )  # fmt: skip
+    )
     status = _part(obj, "status")
     status.setdefault("phase", "Pending")
     status.setdefault("qosClass", _quality(spec))
@@ -192,8 +200,10 @@ def prepare_deployment(obj: Object, at: datetime) -> None:
     strategy.setdefault("type", "RollingUpdate")
     if strategy["type"] == "RollingUpdate":
         strategy["rollingUpdate"] = {
-            "maxSurge": "25%", "maxUnavailable": "25%", **(strategy.get("rollingUpdate") or {})
-        }  # fmt: skip
+            "maxSurge": "25%",
+            "maxUnavailable": "25%",
+            **(strategy.get("rollingUpdate") or {}),
+        }
     spec["strategy"] = strategy
     _default_template(spec)
     obj["status"] = {}
@@ -248,9 +258,11 @@ def prepare_job(obj: Object, at: datetime) -> None:
     if not spec.get("manualSelector"):
         # The controller's own labels tie pods to their Job (pkg/registry/batch/job/strategy.go).
         ties = {
-            "batch.kubernetes.io/controller-uid": metadata["uid"], "batch.kubernetes.io/job-name": metadata["name"],
-            "controller-uid": metadata["uid"], "job-name": metadata["name"],
-        }  # fmt: skip
+            "batch.kubernetes.io/controller-uid": metadata["uid"],
+            "batch.kubernetes.io/job-name": metadata["name"],
+            "controller-uid": metadata["uid"],
+            "job-name": metadata["name"],
+        }
         template = dict(spec.get("template") or {})
         inner = dict(template.get("metadata") or {})
         inner["labels"] = {**(inner.get("labels") or {}), **ties}

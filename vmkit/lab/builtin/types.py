@@ -36,40 +36,75 @@ _STATUS: Final = ("status",)
 _SCALE: Final = ("status", "scale")
 
 NAMESPACES: Final = _core(
-    "Namespace", "namespaces", namespaced=False, short_names=("ns",), subresources=_STATUS, validate_name="label",
+    "Namespace",
+    "namespaces",
+    namespaced=False,
+    short_names=("ns",),
+    subresources=_STATUS,
+    validate_name="label",
     verbs=("create", "delete", "get", "list", "patch", "update", "watch"),
     finalizing=lambda obj: bool((obj.get("spec") or {}).get("finalizers")),
-    on_delete=defaults.begin_namespace_deletion, prepare_update=defaults.keep_namespace_finalizers,
+    on_delete=defaults.begin_namespace_deletion,
+    prepare_update=defaults.keep_namespace_finalizers,
     empty={"metadata": {}, "spec": {}, "status": {}},
-)  # fmt: skip
+)
 EVENTS: Final = _core(
-    "Event", "events", short_names=("ev",), create_on_update=True,
+    "Event",
+    "events",
+    short_names=("ev",),
+    create_on_update=True,
     empty={"metadata": {}, "involvedObject": {}, "source": {}},
-)  # fmt: skip
+)
 NODES: Final = _core(
-    "Node", "nodes", namespaced=False, short_names=("no",), subresources=_STATUS,
+    "Node",
+    "nodes",
+    namespaced=False,
+    short_names=("no",),
+    subresources=_STATUS,
     empty={"metadata": {}, "spec": {}, "status": {"nodeInfo": {}, "daemonEndpoints": {}}},
-)  # fmt: skip
+)
 PODS: Final = _core(
-    "Pod", "pods", short_names=("po",), categories=_ALL, subresources=_STATUS, returns_deleted=True,
-    generation=True, graceful_seconds=defaults.pod_grace_seconds, empty={"metadata": {}, "spec": {}, "status": {}},
-)  # fmt: skip
+    "Pod",
+    "pods",
+    short_names=("po",),
+    categories=_ALL,
+    subresources=_STATUS,
+    returns_deleted=True,
+    generation=True,
+    graceful_seconds=defaults.pod_grace_seconds,
+    empty={"metadata": {}, "spec": {}, "status": {}},
+)
 CONFIG_MAPS: Final = _core("ConfigMap", "configmaps", short_names=("cm",))
 SECRETS: Final = _core("Secret", "secrets")
 SERVICES: Final = _core(
-    "Service", "services", short_names=("svc",), categories=_ALL, subresources=_STATUS, returns_deleted=True,
-    validate_name="label1035", prepare_update=defaults.keep_service_addresses,
+    "Service",
+    "services",
+    short_names=("svc",),
+    categories=_ALL,
+    subresources=_STATUS,
+    returns_deleted=True,
+    validate_name="label1035",
+    prepare_update=defaults.keep_service_addresses,
     empty={"metadata": {}, "spec": {}, "status": {"loadBalancer": {}}},
-)  # fmt: skip
+)
 SERVICE_ACCOUNTS: Final = _core("ServiceAccount", "serviceaccounts", short_names=("sa",), returns_deleted=True)
 CLAIMS: Final = _core(
-    "PersistentVolumeClaim", "persistentvolumeclaims", short_names=("pvc",), subresources=_STATUS,
-    returns_deleted=True, empty={"metadata": {}, "spec": {"resources": {}}, "status": {}},
-)  # fmt: skip
+    "PersistentVolumeClaim",
+    "persistentvolumeclaims",
+    short_names=("pvc",),
+    subresources=_STATUS,
+    returns_deleted=True,
+    empty={"metadata": {}, "spec": {"resources": {}}, "status": {}},
+)
 VOLUMES: Final = _core(
-    "PersistentVolume", "persistentvolumes", namespaced=False, short_names=("pv",), subresources=_STATUS,
-    returns_deleted=True, empty={"metadata": {}, "spec": {}, "status": {}},
-)  # fmt: skip
+    "PersistentVolume",
+    "persistentvolumes",
+    namespaced=False,
+    short_names=("pv",),
+    subresources=_STATUS,
+    returns_deleted=True,
+    empty={"metadata": {}, "spec": {}, "status": {}},
+)
 ENDPOINTS: Final = _core("Endpoints", "endpoints", short_names=("ep",), create_on_update=True)
 LIMIT_RANGES: Final = _core("LimitRange", "limitranges", short_names=("limits",), create_on_update=True)
 QUOTAS: Final = _core(
@@ -77,159 +112,367 @@ QUOTAS: Final = _core(
 )
 POD_TEMPLATES: Final = _core("PodTemplate", "podtemplates", returns_deleted=True)
 REPLICATION_CONTROLLERS: Final = _core(
-    "ReplicationController", "replicationcontrollers", short_names=("rc",), categories=_ALL, subresources=_SCALE,
-    generation=True, scale_paths=(".spec.replicas", ".status.replicas", ".spec.selector"),
-)  # fmt: skip
+    "ReplicationController",
+    "replicationcontrollers",
+    short_names=("rc",),
+    categories=_ALL,
+    subresources=_SCALE,
+    generation=True,
+    scale_paths=(".spec.replicas", ".status.replicas", ".spec.selector"),
+)
 BINDINGS: Final = _core("Binding", "bindings", verbs=_CREATE)
 
 DEPLOYMENTS: Final = _type(
-    "apps", "v1", "Deployment", "deployments", "api.apps.v1", short_names=("deploy",), categories=_ALL,
-    subresources=_SCALE, generation=True, scale_paths=(".spec.replicas", ".status.replicas", ".spec.selector"),
+    "apps",
+    "v1",
+    "Deployment",
+    "deployments",
+    "api.apps.v1",
+    short_names=("deploy",),
+    categories=_ALL,
+    subresources=_SCALE,
+    generation=True,
+    scale_paths=(".spec.replicas", ".status.replicas", ".spec.selector"),
     empty={"metadata": {}, "spec": {"strategy": {}, "template": _TEMPLATE}, "status": {}},
-)  # fmt: skip
+)
 REPLICA_SETS: Final = _type(
-    "apps", "v1", "ReplicaSet", "replicasets", "api.apps.v1", short_names=("rs",), categories=_ALL,
-    subresources=_SCALE, generation=True, scale_paths=(".spec.replicas", ".status.replicas", ".spec.selector"),
+    "apps",
+    "v1",
+    "ReplicaSet",
+    "replicasets",
+    "api.apps.v1",
+    short_names=("rs",),
+    categories=_ALL,
+    subresources=_SCALE,
+    generation=True,
+    scale_paths=(".spec.replicas", ".status.replicas", ".spec.selector"),
     empty={"metadata": {}, "spec": {"template": _TEMPLATE}, "status": {}},
-)  # fmt: skip
+)
 STATEFUL_SETS: Final = _type(
-    "apps", "v1", "StatefulSet", "statefulsets", "api.apps.v1", short_names=("sts",), categories=_ALL,
-    subresources=_SCALE, generation=True, scale_paths=(".spec.replicas", ".status.replicas", ".spec.selector"),
+    "apps",
+    "v1",
+    "StatefulSet",
+    "statefulsets",
+    "api.apps.v1",
+    short_names=("sts",),
+    categories=_ALL,
+    subresources=_SCALE,
+    generation=True,
+    scale_paths=(".spec.replicas", ".status.replicas", ".spec.selector"),
     empty={"metadata": {}, "spec": {"template": _TEMPLATE, "updateStrategy": {}}, "status": {}},
-)  # fmt: skip
+)
 DAEMON_SETS: Final = _type(
-    "apps", "v1", "DaemonSet", "daemonsets", "api.apps.v1", short_names=("ds",), categories=_ALL,
-    subresources=_STATUS, generation=True,
+    "apps",
+    "v1",
+    "DaemonSet",
+    "daemonsets",
+    "api.apps.v1",
+    short_names=("ds",),
+    categories=_ALL,
+    subresources=_STATUS,
+    generation=True,
     empty={"metadata": {}, "spec": {"template": _TEMPLATE, "updateStrategy": {}}, "status": {}},
-)  # fmt: skip
+)
 CONTROLLER_REVISIONS: Final = _type("apps", "v1", "ControllerRevision", "controllerrevisions", "api.apps.v1")
 
 JOBS: Final = _type(
-    "batch", "v1", "Job", "jobs", "api.batch.v1", categories=_ALL, subresources=_STATUS, generation=True,
-    empty={"metadata": {}, "spec": {"template": _TEMPLATE}, "status": {}},
-)  # fmt: skip
-CRON_JOBS: Final = _type(
-    "batch", "v1", "CronJob", "cronjobs", "api.batch.v1", short_names=("cj",), categories=_ALL, subresources=_STATUS,
+    "batch",
+    "v1",
+    "Job",
+    "jobs",
+    "api.batch.v1",
+    categories=_ALL,
+    subresources=_STATUS,
     generation=True,
-    empty={"metadata": {}, "spec": {"jobTemplate": {"metadata": {}, "spec": {"template": _TEMPLATE}}}, "status": {}},
-)  # fmt: skip
+    empty={"metadata": {}, "spec": {"template": _TEMPLATE}, "status": {}},
+)
+CRON_JOBS: Final = _type(
+    "batch",
+    "v1",
+    "CronJob",
+    "cronjobs",
+    "api.batch.v1",
+    short_names=("cj",),
+    categories=_ALL,
+    subresources=_STATUS,
+    generation=True,
+    empty={
+        "metadata": {},
+        "spec": {"jobTemplate": {"metadata": {}, "spec": {"template": _TEMPLATE}}},
+        "status": {},
+    },
+)
 
 _RBAC: Final = "rbac.authorization.k8s.io"
 ROLES: Final = _type(_RBAC, "v1", "Role", "roles", "api.rbac.v1", validate_name="path", create_on_update=True)
 CLUSTER_ROLES: Final = _type(
-    _RBAC, "v1", "ClusterRole", "clusterroles", "api.rbac.v1", namespaced=False, validate_name="path",
+    _RBAC,
+    "v1",
+    "ClusterRole",
+    "clusterroles",
+    "api.rbac.v1",
+    namespaced=False,
+    validate_name="path",
     create_on_update=True,
-)  # fmt: skip
+)
 ROLE_BINDINGS: Final = _type(
     _RBAC, "v1", "RoleBinding", "rolebindings", "api.rbac.v1", validate_name="path", create_on_update=True
 )
 CLUSTER_ROLE_BINDINGS: Final = _type(
-    _RBAC, "v1", "ClusterRoleBinding", "clusterrolebindings", "api.rbac.v1", namespaced=False,
-    validate_name="path", create_on_update=True,
-)  # fmt: skip
+    _RBAC,
+    "v1",
+    "ClusterRoleBinding",
+    "clusterrolebindings",
+    "api.rbac.v1",
+    namespaced=False,
+    validate_name="path",
+    create_on_update=True,
+)
 
 _STORAGE: Final = "storage.k8s.io"
 STORAGE_CLASSES: Final = _type(
-    _STORAGE, "v1", "StorageClass", "storageclasses", "api.storage.v1", namespaced=False, short_names=("sc",),
+    _STORAGE,
+    "v1",
+    "StorageClass",
+    "storageclasses",
+    "api.storage.v1",
+    namespaced=False,
+    short_names=("sc",),
     returns_deleted=True,
-)  # fmt: skip
+)
 LEASES: Final = _type("coordination.k8s.io", "v1", "Lease", "leases", "api.coordination.v1", create_on_update=True)
 
 CRDS: Final = ResourceType(
-    "apiextensions.k8s.io", "v1", "CustomResourceDefinition", "customresourcedefinitions", namespaced=False,
-    short_names=("crd", "crds"), categories=("api-extensions",), subresources=_STATUS, generation=True,
-    schema=SchemaRef(
-        _FILE, "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.CustomResourceDefinition"
-    ),
+    "apiextensions.k8s.io",
+    "v1",
+    "CustomResourceDefinition",
+    "customresourcedefinitions",
+    namespaced=False,
+    short_names=("crd", "crds"),
+    categories=("api-extensions",),
+    subresources=_STATUS,
+    generation=True,
+    schema=SchemaRef(_FILE, "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.CustomResourceDefinition"),
     columns=columns.CRD_COLUMNS,
     empty={"metadata": {}, "spec": {"names": {}}, "status": {"acceptedNames": {}}},
-)  # fmt: skip
+)
 API_SERVICES: Final = ResourceType(
-    "apiregistration.k8s.io", "v1", "APIService", "apiservices", namespaced=False, categories=("api-extensions",),
-    subresources=_STATUS, schema=SchemaRef(_FILE, "io.k8s.kube-aggregator.pkg.apis.apiregistration.v1.APIService"),
-    columns=columns.API_SERVICE_COLUMNS, empty={"metadata": {}, "spec": {}, "status": {}},
-)  # fmt: skip
+    "apiregistration.k8s.io",
+    "v1",
+    "APIService",
+    "apiservices",
+    namespaced=False,
+    categories=("api-extensions",),
+    subresources=_STATUS,
+    schema=SchemaRef(_FILE, "io.k8s.kube-aggregator.pkg.apis.apiregistration.v1.APIService"),
+    columns=columns.API_SERVICE_COLUMNS,
+    empty={"metadata": {}, "spec": {}, "status": {}},
+)
 
 _SNAPSHOT: Final = "snapshot.storage.k8s.io"
 SNAPSHOTS: Final = ResourceType(
-    _SNAPSHOT, "v1", "VolumeSnapshot", "volumesnapshots", short_names=("vs",), subresources=_STATUS, custom=True,
-    generation=True, unconditional_update=False, schema=SchemaRef("volumesnapshots", "VolumeSnapshot"),
+    _SNAPSHOT,
+    "v1",
+    "VolumeSnapshot",
+    "volumesnapshots",
+    short_names=("vs",),
+    subresources=_STATUS,
+    custom=True,
+    generation=True,
+    unconditional_update=False,
+    schema=SchemaRef("volumesnapshots", "VolumeSnapshot"),
     columns=columns.SNAPSHOT_COLUMNS,
-)  # fmt: skip
+)
 SNAPSHOT_CLASSES: Final = ResourceType(
-    _SNAPSHOT, "v1", "VolumeSnapshotClass", "volumesnapshotclasses", namespaced=False,
-    short_names=("vsclass", "vsclasses"), custom=True, generation=True, unconditional_update=False,
-    schema=SchemaRef("volumesnapshots", "VolumeSnapshotClass"), columns=columns.SNAPSHOT_CLASS_COLUMNS,
-)  # fmt: skip
+    _SNAPSHOT,
+    "v1",
+    "VolumeSnapshotClass",
+    "volumesnapshotclasses",
+    namespaced=False,
+    short_names=("vsclass", "vsclasses"),
+    custom=True,
+    generation=True,
+    unconditional_update=False,
+    schema=SchemaRef("volumesnapshots", "VolumeSnapshotClass"),
+    columns=columns.SNAPSHOT_CLASS_COLUMNS,
+)
 SNAPSHOT_CONTENTS: Final = ResourceType(
-    _SNAPSHOT, "v1", "VolumeSnapshotContent", "volumesnapshotcontents", namespaced=False,
-    short_names=("vsc", "vscs"), subresources=_STATUS, custom=True, generation=True, unconditional_update=False,
-    schema=SchemaRef("volumesnapshots", "VolumeSnapshotContent"), columns=columns.SNAPSHOT_CONTENT_COLUMNS,
-)  # fmt: skip
+    _SNAPSHOT,
+    "v1",
+    "VolumeSnapshotContent",
+    "volumesnapshotcontents",
+    namespaced=False,
+    short_names=("vsc", "vscs"),
+    subresources=_STATUS,
+    custom=True,
+    generation=True,
+    unconditional_update=False,
+    schema=SchemaRef("volumesnapshots", "VolumeSnapshotContent"),
+    columns=columns.SNAPSHOT_CONTENT_COLUMNS,
+)
 
 _ADMISSION: Final = "admissionregistration.k8s.io"
 
 BUILTIN: Final = (
-    BINDINGS, CONFIG_MAPS, ENDPOINTS, EVENTS, LIMIT_RANGES, NAMESPACES, NODES, CLAIMS, VOLUMES, PODS, POD_TEMPLATES,
-    REPLICATION_CONTROLLERS, QUOTAS, SECRETS, SERVICE_ACCOUNTS, SERVICES,
+    BINDINGS,
+    CONFIG_MAPS,
+    ENDPOINTS,
+    EVENTS,
+    LIMIT_RANGES,
+    NAMESPACES,
+    NODES,
+    CLAIMS,
+    VOLUMES,
+    PODS,
+    POD_TEMPLATES,
+    REPLICATION_CONTROLLERS,
+    QUOTAS,
+    SECRETS,
+    SERVICE_ACCOUNTS,
+    SERVICES,
     API_SERVICES,
-    CONTROLLER_REVISIONS, DAEMON_SETS, DEPLOYMENTS, REPLICA_SETS, STATEFUL_SETS,
+    CONTROLLER_REVISIONS,
+    DAEMON_SETS,
+    DEPLOYMENTS,
+    REPLICA_SETS,
+    STATEFUL_SETS,
     _type("events.k8s.io", "v1", "Event", "events", "api.events.v1", short_names=("ev",), create_on_update=True),
     _type(
-        "autoscaling", "v2", "HorizontalPodAutoscaler", "horizontalpodautoscalers", "api.autoscaling.v2",
-        versions=("v2", "v1"), short_names=("hpa",), categories=_ALL, subresources=_STATUS,
+        "autoscaling",
+        "v2",
+        "HorizontalPodAutoscaler",
+        "horizontalpodautoscalers",
+        "api.autoscaling.v2",
+        versions=("v2", "v1"),
+        short_names=("hpa",),
+        categories=_ALL,
+        subresources=_STATUS,
         empty={"metadata": {}, "spec": {"scaleTargetRef": {}}, "status": {}},
     ),
-    CRON_JOBS, JOBS,
+    CRON_JOBS,
+    JOBS,
     _type(
-        "certificates.k8s.io", "v1", "CertificateSigningRequest", "certificatesigningrequests", "api.certificates.v1",
-        namespaced=False, short_names=("csr",), subresources=("status",), empty={"metadata": {}, "spec": {}},
+        "certificates.k8s.io",
+        "v1",
+        "CertificateSigningRequest",
+        "certificatesigningrequests",
+        "api.certificates.v1",
+        namespaced=False,
+        short_names=("csr",),
+        subresources=("status",),
+        empty={"metadata": {}, "spec": {}},
     ),
     _type(
-        "networking.k8s.io", "v1", "NetworkPolicy", "networkpolicies", "api.networking.v1", short_names=("netpol",),
-        generation=True, empty={"metadata": {}, "spec": {}},
+        "networking.k8s.io",
+        "v1",
+        "NetworkPolicy",
+        "networkpolicies",
+        "api.networking.v1",
+        short_names=("netpol",),
+        generation=True,
+        empty={"metadata": {}, "spec": {}},
     ),
     _type(
-        "networking.k8s.io", "v1", "Ingress", "ingresses", "api.networking.v1", short_names=("ing",),
-        subresources=_STATUS, generation=True, empty={"metadata": {}, "spec": {}, "status": {"loadBalancer": {}}},
+        "networking.k8s.io",
+        "v1",
+        "Ingress",
+        "ingresses",
+        "api.networking.v1",
+        short_names=("ing",),
+        subresources=_STATUS,
+        generation=True,
+        empty={"metadata": {}, "spec": {}, "status": {"loadBalancer": {}}},
     ),
     _type(
-        "networking.k8s.io", "v1", "IngressClass", "ingressclasses", "api.networking.v1", namespaced=False,
-        generation=True, empty={"metadata": {}, "spec": {}},
+        "networking.k8s.io",
+        "v1",
+        "IngressClass",
+        "ingressclasses",
+        "api.networking.v1",
+        namespaced=False,
+        generation=True,
+        empty={"metadata": {}, "spec": {}},
     ),
     _type(
-        "policy", "v1", "PodDisruptionBudget", "poddisruptionbudgets", "api.policy.v1", short_names=("pdb",),
-        subresources=_STATUS, generation=True, empty={"metadata": {}, "spec": {}, "status": {}},
+        "policy",
+        "v1",
+        "PodDisruptionBudget",
+        "poddisruptionbudgets",
+        "api.policy.v1",
+        short_names=("pdb",),
+        subresources=_STATUS,
+        generation=True,
+        empty={"metadata": {}, "spec": {}, "status": {}},
     ),
-    ROLES, CLUSTER_ROLES, ROLE_BINDINGS, CLUSTER_ROLE_BINDINGS,
+    ROLES,
+    CLUSTER_ROLES,
+    ROLE_BINDINGS,
+    CLUSTER_ROLE_BINDINGS,
     STORAGE_CLASSES,
     _type(_STORAGE, "v1", "CSIDriver", "csidrivers", "api.storage.v1", namespaced=False, returns_deleted=True),
     _type(_STORAGE, "v1", "CSINode", "csinodes", "api.storage.v1", namespaced=False, returns_deleted=True),
     _type(_STORAGE, "v1", "CSIStorageCapacity", "csistoragecapacities", "api.storage.v1"),
     _type(
-        _STORAGE, "v1", "VolumeAttachment", "volumeattachments", "api.storage.v1", namespaced=False,
-        subresources=_STATUS, returns_deleted=True,
+        _STORAGE,
+        "v1",
+        "VolumeAttachment",
+        "volumeattachments",
+        "api.storage.v1",
+        namespaced=False,
+        subresources=_STATUS,
+        returns_deleted=True,
     ),
     _type(
-        _ADMISSION, "v1", "MutatingWebhookConfiguration", "mutatingwebhookconfigurations",
-        "api.admissionregistration.v1", namespaced=False, categories=("api-extensions",), generation=True,
+        _ADMISSION,
+        "v1",
+        "MutatingWebhookConfiguration",
+        "mutatingwebhookconfigurations",
+        "api.admissionregistration.v1",
+        namespaced=False,
+        categories=("api-extensions",),
+        generation=True,
     ),
     _type(
-        _ADMISSION, "v1", "ValidatingWebhookConfiguration", "validatingwebhookconfigurations",
-        "api.admissionregistration.v1", namespaced=False, categories=("api-extensions",), generation=True,
+        _ADMISSION,
+        "v1",
+        "ValidatingWebhookConfiguration",
+        "validatingwebhookconfigurations",
+        "api.admissionregistration.v1",
+        namespaced=False,
+        categories=("api-extensions",),
+        generation=True,
     ),
     _type(
-        _ADMISSION, "v1", "ValidatingAdmissionPolicy", "validatingadmissionpolicies", "api.admissionregistration.v1",
-        namespaced=False, categories=("api-extensions",), subresources=_STATUS, generation=True,
+        _ADMISSION,
+        "v1",
+        "ValidatingAdmissionPolicy",
+        "validatingadmissionpolicies",
+        "api.admissionregistration.v1",
+        namespaced=False,
+        categories=("api-extensions",),
+        subresources=_STATUS,
+        generation=True,
     ),
     _type(
-        _ADMISSION, "v1", "ValidatingAdmissionPolicyBinding", "validatingadmissionpolicybindings",
-        "api.admissionregistration.v1", namespaced=False, categories=("api-extensions",), generation=True,
+        _ADMISSION,
+        "v1",
+        "ValidatingAdmissionPolicyBinding",
+        "validatingadmissionpolicybindings",
+        "api.admissionregistration.v1",
+        namespaced=False,
+        categories=("api-extensions",),
+        generation=True,
     ),
     CRDS,
     _type(
-        "scheduling.k8s.io", "v1", "PriorityClass", "priorityclasses", "api.scheduling.v1", namespaced=False,
-        short_names=("pc",), generation=True,
+        "scheduling.k8s.io",
+        "v1",
+        "PriorityClass",
+        "priorityclasses",
+        "api.scheduling.v1",
+        namespaced=False,
+        short_names=("pc",),
+        generation=True,
     ),
     LEASES,
     _type("node.k8s.io", "v1", "RuntimeClass", "runtimeclasses", "api.node.v1", namespaced=False),
@@ -237,21 +480,38 @@ BUILTIN: Final = (
     *(
         ResourceType("resource.k8s.io", "v1", kind, plural, namespaced=namespaced, generation=True)
         for kind, plural, namespaced in (
-            ("DeviceClass", "deviceclasses", False), ("ResourceClaim", "resourceclaims", True),
-            ("ResourceClaimTemplate", "resourceclaimtemplates", True), ("ResourceSlice", "resourceslices", False),
+            ("DeviceClass", "deviceclasses", False),
+            ("ResourceClaim", "resourceclaims", True),
+            ("ResourceClaimTemplate", "resourceclaimtemplates", True),
+            ("ResourceSlice", "resourceslices", False),
         )
     ),
     _type(
-        "flowcontrol.apiserver.k8s.io", "v1", "FlowSchema", "flowschemas", "api.flowcontrol.v1", namespaced=False,
-        subresources=_STATUS, generation=True, empty={"metadata": {}, "spec": {}, "status": {}},
-    ),
-    _type(
-        "flowcontrol.apiserver.k8s.io", "v1", "PriorityLevelConfiguration", "prioritylevelconfigurations",
-        "api.flowcontrol.v1", namespaced=False, subresources=_STATUS, generation=True,
+        "flowcontrol.apiserver.k8s.io",
+        "v1",
+        "FlowSchema",
+        "flowschemas",
+        "api.flowcontrol.v1",
+        namespaced=False,
+        subresources=_STATUS,
+        generation=True,
         empty={"metadata": {}, "spec": {}, "status": {}},
     ),
-    SNAPSHOTS, SNAPSHOT_CLASSES, SNAPSHOT_CONTENTS,
-)  # fmt: skip
+    _type(
+        "flowcontrol.apiserver.k8s.io",
+        "v1",
+        "PriorityLevelConfiguration",
+        "prioritylevelconfigurations",
+        "api.flowcontrol.v1",
+        namespaced=False,
+        subresources=_STATUS,
+        generation=True,
+        empty={"metadata": {}, "spec": {}, "status": {}},
+    ),
+    SNAPSHOTS,
+    SNAPSHOT_CLASSES,
+    SNAPSHOT_CONTENTS,
+)
 
 
 def register(registry: Registry) -> None:

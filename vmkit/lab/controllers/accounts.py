@@ -1,4 +1,6 @@
-"""Service accounts: every namespace gets one and the cluster's root certificate; tokens on request and in secrets."""
+"""Service accounts: every namespace gets one and the cluster's root certificate; tokens on request and in
+secrets.
+"""
 
 from __future__ import annotations
 
@@ -20,8 +22,8 @@ _MANAGER: Final = "kube-controller-manager"
 _ROOT_CA: Final = "kube-root-ca.crt"
 _ROOT_CA_DESCRIPTION: Final = (
     "Contains a CA bundle that can be used to verify the kube-apiserver when using internal endpoints such as the "
-    "internal service IP or kubernetes.default.svc. No other usage is guaranteed across distributions of Kubernetes "
-    "clusters."
+    "internal service IP or kubernetes.default.svc. No other usage is guaranteed across distributions of "
+    "Kubernetes clusters."
 )
 _ACCOUNT_NAME: Final = "kubernetes.io/service-account.name"
 _ACCOUNT_UID: Final = "kubernetes.io/service-account.uid"

@@ -12,7 +12,8 @@ _BY_UID: Final = "\0uid"
 
 
 class GarbageCollector(Controller):
-    """Acts on uids: an owner that is gone, one that waits for its dependents, or an object whose owners are to be found.
+    """Acts on uids: an owner that is gone, one that waits for its dependents, or an object whose owners are to
+    be found.
 
     Keys are made of uids: ``ObjectKey("\\0uid", uid)``.
     """

@@ -177,7 +177,7 @@ def _aggregated_resources(registry: Registry, api: AggregatedApi | None, group: 
             "responseKind": {"group": group, "version": version, "kind": rtype.kind},
             "scope": "Namespaced" if rtype.namespaced else "Cluster",
             "singularResource": rtype.singular_name,
-            "verbs": [verb for verb in rtype.verbs],
+            "verbs": list(rtype.verbs),
         }
         if rtype.short_names:
             resource["shortNames"] = list(rtype.short_names)

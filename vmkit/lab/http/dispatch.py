@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
 from urllib.parse import unquote
 
 import msgspec
@@ -20,7 +20,7 @@ from vmkit.lab.http.lists import Selection, convert, encode_list, parse_selectio
 from vmkit.lab.http.media import Format, negotiate
 from vmkit.lab.http.request import Request, Target, parse_target
 from vmkit.lab.http.watch import Watch
-from vmkit.lab.resources import Object, Registry, ResourceType, Response, SubresourceRequest
+from vmkit.lab.resources import Object, Registry, Response, SubresourceRequest
 from vmkit.lab.scale import Scales
 from vmkit.lab.semantics.tables import build_table, to_partial
 from vmkit.lab.status import (
@@ -100,7 +100,7 @@ class Dispatcher:
             return render_error(error)
         except RecursionError:
             return render_error(ApiError(400, "BadRequest", "the object is nested too deeply"))
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - whatever is sent, the server goes on
             _log.exception("%s %s", request.method, request.path)
             return render_error(internal_error(f"{type(error).__name__}: {error}"))
         return result if isinstance(result, Streaming) else _encode(result, shape)
@@ -172,7 +172,7 @@ class Dispatcher:
         try:
             authorize(self.store, user, asked)
         except ApiError:
-            if not user.name or user.name == "system:anonymous" and not request.path:
+            if not user.name or (user.name == "system:anonymous" and not request.path):
                 raise unauthorized() from None
             raise
 

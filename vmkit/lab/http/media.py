@@ -13,7 +13,9 @@ ACCEPTED: Final = "application/json, application/yaml, application/vnd.kubernete
 
 @dataclass(frozen=True, slots=True)
 class Format:
-    """How an answer is written. ``shape`` is "", "Table", "PartialObjectMetadata" or "PartialObjectMetadataList"."""
+    """How an answer is written. ``shape`` is "", "Table", "PartialObjectMetadata" or
+    "PartialObjectMetadataList".
+    """
 
     shape: str = ""
     yaml: bool = False
@@ -60,5 +62,5 @@ def _clauses(accept: str) -> list[tuple[str, dict[str, str], float]]:
         except ValueError:
             weight = 1.0
         if weight > 0:
-            clauses.append((media.lower(), {key: value for key, value in parameters.items()}, weight))
+            clauses.append((media.lower(), parameters, weight))
     return clauses

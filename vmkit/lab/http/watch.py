@@ -21,7 +21,8 @@ INITIAL_EVENTS_END: Final = "k8s.io/initial-events-end"
 
 
 class Watch:
-    """One client's watch: lines wait in ``pending`` until they are sent; ``wake`` is called when there are new ones.
+    """One client's watch: lines wait in ``pending`` until they are sent; ``wake`` is called when there are new
+    ones.
 
     Args:
         selection: what is watched.

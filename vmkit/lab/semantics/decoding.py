@@ -1,6 +1,7 @@
 """Reading bodies: from bytes to an object, with the complaints of Go's decoders.
 
-The real server decodes built-in kinds into typed structs (a wrong type is a 400), custom ones into plain maps (a wrong
+The real server decodes built-in kinds into typed structs (a wrong type is a 400), custom ones into plain maps
+(a wrong
 type is found later, by the schema, as a 422). Only metadata is typed for both.
 """
 
@@ -132,7 +133,7 @@ def decode_object(body: bytes, content_type: str, *, kind: str, custom: bool, ap
     Raises:
         ApiError: 400, 413 or 415.
     """
-    media = content_type.split(";")[0].strip().lower()
+    media = content_type.split(";", maxsplit=1)[0].strip().lower()
     if media not in ("", JSON, YAML) and (custom or media != PROTOBUF):
         accepted = "application/json, application/yaml" + (
             "" if custom else ", application/vnd.kubernetes.protobuf"
@@ -150,7 +151,8 @@ def decode_object(body: bytes, content_type: str, *, kind: str, custom: bool, ap
         raise _unrecognized(kind, why, body)
     for field in ("apiVersion", "kind"):
         if not isinstance(value.get(field, ""), str):
-            why = f"couldn't get version/kind; json parse error: cannot unmarshal {go_kind(value[field])} into {field}"
+            why = f"json parse error: cannot unmarshal {go_kind(value[field])} into {field}"
+            why = f"couldn't get version/kind; {why}"
             raise _unrecognized(kind, why, body)
     sent_kind, sent_version = value.get("kind", ""), value.get("apiVersion", "")
     if custom and not sent_kind:

@@ -1,6 +1,7 @@
 """Sets of field paths, as ``managedFields`` writes them (FieldsV1).
 
-A path step is written as in FieldsV1: ``f:name``, ``k:{"name":"x"}``, ``v:"x"``, ``i:0``. The operations are those of
+A path step is written as in FieldsV1: ``f:name``, ``k:{"name":"x"}``, ``v:"x"``, ``i:0``. The operations are
+those of
 structured-merge-diff's fieldpath.Set; all of them return new sets.
 """
 

@@ -1,4 +1,6 @@
-"""The JSONPath of printer columns: fields, indices, ``[*]`` and simple filters (k8s.io/client-go/util/jsonpath)."""
+"""The JSONPath of printer columns: fields, indices, ``[*]`` and simple filters
+(k8s.io/client-go/util/jsonpath).
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
 """Who owns which field: ``managedFields`` kept on updates, and server-side apply.
 
 Follows sigs.k8s.io/structured-merge-diff (merge/update.go, typed/compare.go, typed/remove.go) and
-k8s.io/apimachinery/pkg/util/managedfields. Objects are plain dicts; nothing here changes its arguments unless said.
+k8s.io/apimachinery/pkg/util/managedfields. Objects are plain dicts; nothing here changes its arguments unless
+said.
 """
 
 from __future__ import annotations
@@ -124,7 +125,9 @@ def compare(ftype: FieldType, old: Any, new: Any) -> Comparison:
     return result
 
 
-def _compare(ftype: FieldType, old: Any, new: Any, added: FieldSet, modified: FieldSet, removed: FieldSet) -> None:
+def _compare(  # noqa: PLR0917 - the three sets are filled side by side
+    ftype: FieldType, old: Any, new: Any, added: FieldSet, modified: FieldSet, removed: FieldSet
+) -> None:
     if old is _ABSENT:
         added.here = True
     elif new is _ABSENT:
@@ -136,10 +139,9 @@ def _compare(ftype: FieldType, old: Any, new: Any, added: FieldSet, modified: Fi
         if old is not _ABSENT and new is not _ABSENT:
             modified.here = True
         return
-    if (olds is None and old is not _ABSENT) or (news is None and new is not _ABSENT):
+    if (olds is None or news is None) and old is not _ABSENT and new is not _ABSENT:
         # A value changed its shape: the old parts go, the new ones come.
-        if old is not _ABSENT and new is not _ABSENT:
-            modified.here = True
+        modified.here = True
     olds, news = olds or {}, news or {}
     for step, (child_type, value) in news.items():
         _descend(step, child_type, olds[step][1] if step in olds else _ABSENT, value, added, modified, removed)
@@ -148,7 +150,7 @@ def _compare(ftype: FieldType, old: Any, new: Any, added: FieldSet, modified: Fi
             _descend(step, child_type, value, _ABSENT, added, modified, removed)
 
 
-def _descend(
+def _descend(  # noqa: PLR0917 - as above
     step: str, ftype: FieldType, old: Any, new: Any, added: FieldSet, modified: FieldSet, removed: FieldSet
 ) -> None:
     if old is new or (old == new and type(old) is type(new)):
@@ -320,7 +322,7 @@ def apply_configuration(
         ApiError: 409, others own fields this would change (unless forced).
     """
     owners = _live_or_sent(live["metadata"].get("managedFields") if live else None, None, subresource="")
-    config = {k: v for k, v in configuration.items()}
+    config = dict(configuration)
     config["metadata"] = {
         k: v for k, v in (configuration.get("metadata") or {}).items() if k not in _SERVER_METADATA
     }
@@ -351,7 +353,8 @@ def apply_configuration(
 def _last_applied(ftype: FieldType, live: Mapping[str, Any]) -> FieldSet:
     """Fields that kubectl once applied by itself and that are still so: its server-side apply may take them over.
 
-    managedFields of client-side apply belong to another manager's name (managedfields/internal/lastappliedmanager.go).
+    managedFields of client-side apply belong to another manager's name
+    (managedfields/internal/lastappliedmanager.go).
     """
     text = (live.get("metadata", {}).get("annotations") or {}).get(_LAST_APPLIED)
     try:
@@ -405,7 +408,7 @@ def _merge_items(ftype: FieldType, base: list[Any], config: list[Any]) -> list[A
     news = {item_step(ftype, item, index): item for index, item in enumerate(config)}
     element = ftype.element
     merged: list[Any] = []
-    waiting = [(step, item) for step, item in olds.items()]
+    waiting = list(olds.items())
     position = 0
     for step, item in news.items():
         if step not in olds:

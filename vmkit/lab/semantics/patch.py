@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from vmkit.lab.semantics.types import FieldType
 from vmkit.lab.status import ApiError, bad_request
@@ -212,7 +212,7 @@ def _merge_map(target: dict[str, Any], patch: dict[str, Any], ftype: FieldType) 
             present = result.get(key)
             # "replace" is the strategy of a few unions, such as a Deployment's strategy beside retainKeys.
             fresh = not isinstance(present, dict) or _strategies(inner) == ("replace",)
-            result[key] = _merge_map({} if fresh else present, value, inner)
+            result[key] = _merge_map({} if fresh else cast("dict[str, Any]", present), value, inner)
         elif isinstance(value, list):
             result[key] = _merge_list(result.get(key), value, inner, patch.get(_ORDER + key))
         else:

@@ -1,7 +1,8 @@
 """Kubernetes' protobuf, as far as typed clients send it: kubectl's ``create`` and ``auth`` speak nothing else.
 
 Bodies begin with four magic bytes and hold a ``runtime.Unknown`` around the object
-(k8s.io/apimachinery/pkg/runtime/serializer/protobuf). Field numbers stand in ``schemas/protobuf.json``; answers are JSON,
+(k8s.io/apimachinery/pkg/runtime/serializer/protobuf). Field numbers stand in ``schemas/protobuf.json``;
+answers are JSON,
 which such clients accept.
 """
 
@@ -26,23 +27,69 @@ _MAX_DEPTH: Final = 64
 # Go structs that are no pointers are always on the wire: empty, they say nothing.
 _STRUCTS: Final = frozenset(
     (
-        "metadata", "spec", "status", "resources", "strategy", "loadBalancer", "template", "source", "jobTemplate",
-        "involvedObject", "nodeInfo", "daemonEndpoints", "state", "lastState", "target", "roleRef", "kubeletEndpoint",
+        "metadata",
+        "spec",
+        "status",
+        "resources",
+        "strategy",
+        "loadBalancer",
+        "template",
+        "source",
+        "jobTemplate",
+        "involvedObject",
+        "nodeInfo",
+        "daemonEndpoints",
+        "state",
+        "lastState",
+        "target",
+        "roleRef",
+        "kubeletEndpoint",
     )
-)  # fmt: skip
+)
 # Numbers and truths that are pointers in Go are on the wire only when set: zero and false count.
 _POINTERS: Final = frozenset(
     (
-        "replicas", "parallelism", "completions", "activeDeadlineSeconds", "backoffLimit", "ttlSecondsAfterFinished",
-        "startingDeadlineSeconds", "successfulJobsHistoryLimit", "failedJobsHistoryLimit", "suspend",
-        "manualSelector", "revisionHistoryLimit", "progressDeadlineSeconds", "terminationGracePeriodSeconds",
-        "automountServiceAccountToken", "controller", "blockOwnerDeletion", "optional", "immutable", "runAsUser",
-        "runAsGroup", "runAsNonRoot", "fsGroup", "privileged", "allowPrivilegeEscalation", "readOnlyRootFilesystem",
-        "shareProcessNamespace", "enableServiceLinks", "tolerationSeconds", "gracePeriodSeconds", "orphanDependents",
-        "defaultMode", "mode", "priority", "expirationSeconds", "deletionGracePeriodSeconds", "leaseTransitions",
-        "leaseDurationSeconds", "value",
+        "replicas",
+        "parallelism",
+        "completions",
+        "activeDeadlineSeconds",
+        "backoffLimit",
+        "ttlSecondsAfterFinished",
+        "startingDeadlineSeconds",
+        "successfulJobsHistoryLimit",
+        "failedJobsHistoryLimit",
+        "suspend",
+        "manualSelector",
+        "revisionHistoryLimit",
+        "progressDeadlineSeconds",
+        "terminationGracePeriodSeconds",
+        "automountServiceAccountToken",
+        "controller",
+        "blockOwnerDeletion",
+        "optional",
+        "immutable",
+        "runAsUser",
+        "runAsGroup",
+        "runAsNonRoot",
+        "fsGroup",
+        "privileged",
+        "allowPrivilegeEscalation",
+        "readOnlyRootFilesystem",
+        "shareProcessNamespace",
+        "enableServiceLinks",
+        "tolerationSeconds",
+        "gracePeriodSeconds",
+        "orphanDependents",
+        "defaultMode",
+        "mode",
+        "priority",
+        "expirationSeconds",
+        "deletionGracePeriodSeconds",
+        "leaseTransitions",
+        "leaseDurationSeconds",
+        "value",
     )
-)  # fmt: skip
+)
 
 Fields = Mapping[str, list[str]]
 
@@ -61,7 +108,7 @@ def decode_protobuf(body: bytes) -> dict[str, Any]:
         DecodeFailed: it is malformed, or of a kind whose fields are not known here.
     """
     if not body.startswith(_MAGIC):
-        raise DecodeFailed("provided data does not appear to be a protobuf message, expected prefix [107 56 115 0]")
+        raise DecodeFailed("provided data does not appear to be a protobuf message")
     api_version, kind, raw = "", "", b""
     for number, value in _fields(body[len(_MAGIC) :]):
         if number == 1 and isinstance(value, bytes):
@@ -149,10 +196,15 @@ def _value(kind: str, value: Any, depth: int) -> Any:
 
 _SPECIAL: Final = frozenset(
     (
-        "meta.v1.Time", "meta.v1.MicroTime", "api.resource.Quantity", "util.intstr.IntOrString", "meta.v1.FieldsV1",
-        "meta.v1.Fields", "runtime.RawExtension",
+        "meta.v1.Time",
+        "meta.v1.MicroTime",
+        "api.resource.Quantity",
+        "util.intstr.IntOrString",
+        "meta.v1.FieldsV1",
+        "meta.v1.Fields",
+        "runtime.RawExtension",
     )
-)  # fmt: skip
+)
 
 
 def _special(kind: str, data: bytes) -> Any:

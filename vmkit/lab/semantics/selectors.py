@@ -127,12 +127,11 @@ class _LabelParser:
             return Requirement(literal, "exists")
         operator = self._operator()
         values = self._set() if operator in _WORDS else (self._exact(),)
-        if operator in ("gt", "lt"):
-            if not _is_integer(values[0]):
-                raise _ParseError(
-                    f'values[0][{literal}]: Invalid value: "{values[0]}": '
-                    "for 'Gt', 'Lt' operators, the value must be an integer"
-                )
+        if operator in ("gt", "lt") and not _is_integer(values[0]):
+            raise _ParseError(
+                f'values[0][{literal}]: Invalid value: "{values[0]}": '
+                "for 'Gt', 'Lt' operators, the value must be an integer"
+            )
         for index, value in enumerate(values):
             _check(check_label_value(value), f"values[{index}][{literal}]", value)
         return Requirement(literal, operator, tuple(sorted(set(values))))

@@ -20,7 +20,7 @@ class FieldType:
     ``kind`` is "map", "list", "scalar" or "any" (no schema: maps are granular, lists atomic).
     """
 
-    __slots__ = ("_element", "_fields", "_resolve", "atomic", "is_set", "keys", "kind", "key_defaults", "schema")
+    __slots__ = ("_element", "_fields", "_resolve", "atomic", "is_set", "key_defaults", "keys", "kind", "schema")
 
     def __init__(self, schema: Schema, resolve: Resolve) -> None:
         schema = _flatten(schema, resolve)
