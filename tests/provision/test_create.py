@@ -248,7 +248,12 @@ def test_a_dry_run_changes_nothing(session: Session, dry_run: Any):
     result = create(session, request, dry_run=dry_run, manifests=True, diff=True)
     assert only(result).status is Status.PLANNED
     assert result.dry_run == dry_run
-    assert {manifest["kind"] for manifest in result.manifests} == {"Secret", "DataVolume", "VirtualMachine", "Service"}
+    assert {manifest["kind"] for manifest in result.manifests} == {
+        "Secret",
+        "DataVolume",
+        "VirtualMachine",
+        "Service",
+    }
     assert "+kind: VirtualMachine" in only(result).detail["diff"]
     for resource in (VIRTUAL_MACHINES, SECRETS, DATA_VOLUMES, SERVICES):
         assert [item["metadata"]["name"] for item in session.list(resource, session.namespace)] == []

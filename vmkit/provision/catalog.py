@@ -63,6 +63,7 @@ class Catalog:
         entries: list[CatalogEntry] = []
         names: set[str] = set()
         paths: set[Path] = set()
+        shipped = shipped_directory().resolve()
         for origin, directory in self._places:
             if not directory.is_dir():
                 continue
@@ -70,7 +71,9 @@ class Catalog:
                 resolved = path.resolve()
                 if path.suffix not in SUFFIXES or not path.is_file() or resolved in paths:
                     continue
-                entries.append(CatalogEntry(path.stem, path, origin, path.stem in names))
+                # In vmkit's own checkout the project's templates are those that it brings.
+                own = "shipped" if resolved.parent == shipped else origin
+                entries.append(CatalogEntry(path.stem, path, own, path.stem in names))
                 names.add(path.stem)
                 paths.add(resolved)
         return entries

@@ -26,7 +26,7 @@ from vmkit.provision.preparing import Asked, Prepared, Preparer, check_unique, r
 from vmkit.provision.reading import each, read_existing, read_health, read_present, read_storage
 from vmkit.provision.request import CreateRequest, check_requests
 from vmkit.provision.secrecy import left_out, mask_live, mask_manifest, scrub_error
-from vmkit.provision.storage import StorageChoice, requested_bytes
+from vmkit.provision.storage import AUTO, StorageChoice, requested_bytes
 from vmkit.provision.waiting import OnProgress, Waiter
 from vmkit.provision.walk import as_list, as_mapping, dig
 
@@ -79,9 +79,10 @@ def run_create(
     preparer = Preparer(storage, present, mask=showing and not options.show_secrets)
     prepared = [preparer.prepare(item) for item in asked]
     notices += _template_notices(asked)
-    notices += list(dict.fromkeys(notice for item in prepared for notice in item.notices))
+    remarks = [f"storage: {choice.reason.text}" for text, choice in storage.items() if text in {"", AUTO}]
+    remarks += [remark for item in prepared for remark in item.remarks]
     return apply_prepared(
-        session, prepared, options, storage=storage, notices=notices,
+        session, prepared, options, storage=storage, notices=notices, remarks=remarks,
         confirm=confirm, on_outcome=on_outcome, on_progress=on_progress,
     )  # fmt: skip
 
@@ -102,6 +103,7 @@ def apply_prepared(
     *,
     storage: Mapping[str, StorageChoice],
     notices: Sequence[str] = (),
+    remarks: Sequence[str] = (),
     confirm: Confirm | None = None,
     on_outcome: OnOutcome | None = None,
     on_progress: OnProgress | None = None,
@@ -123,7 +125,10 @@ def apply_prepared(
         outcomes = write_files(options.output_dir, prepared, show_secrets=options.show_secrets, verb=verb)
         for outcome in outcomes:
             job.on_outcome(outcome)
-        return CreateResult(verb, outcomes, notices=tuple(said), manifests=tuple(shown))
+        return CreateResult(
+            verb, outcomes, notices=tuple(said), remarks=tuple(dict.fromkeys(remarks)),
+            manifests=tuple(shown) if options.manifests else (),
+        )  # fmt: skip
     plan = job.plan(prepared)
     said += job.check_health()
     plan = dataclasses.replace(plan, notices=tuple(said))
@@ -136,7 +141,7 @@ def apply_prepared(
         job.carry_out(plan)
     outcomes = tuple(job.outcomes[item.target] for item in prepared)
     return CreateResult(
-        verb, outcomes, notices=tuple(said), dry_run=options.dry_run,
+        verb, outcomes, notices=tuple(said), remarks=tuple(dict.fromkeys(remarks)), dry_run=options.dry_run,
         manifests=tuple(shown) if options.manifests else (),
     )  # fmt: skip
 

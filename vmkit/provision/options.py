@@ -59,6 +59,17 @@ class CreateResult(Result):
 
     Attributes:
         manifests: the objects, where they were asked for: without secrets, unless these were asked for too.
+        remarks: what was chosen (storage, images) and why, a line each.
     """
 
     manifests: tuple[dict[str, Any], ...] = field(default=())
+    remarks: tuple[str, ...] = field(default=())
+
+    def to_dict(self) -> dict[str, Any]:
+        """The envelope, with ``remarks`` and, where there are any, ``manifests``."""
+        # Not super(): a dataclass with slots is made anew by its decorator, which leaves __class__ behind.
+        document = Result.to_dict(self)
+        document["remarks"] = list(self.remarks)
+        if self.manifests:
+            document["manifests"] = [dict(manifest) for manifest in self.manifests]
+        return document

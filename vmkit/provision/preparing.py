@@ -60,7 +60,7 @@ class Prepared:
         masked: the same without secrets, where they were asked for.
         secret_texts: the secret answers.
         secret_names: the parameters that were answered so.
-        notices: why which image was taken.
+        remarks: why which image was taken.
     """
 
     request: CreateRequest
@@ -69,7 +69,7 @@ class Prepared:
     masked: list[dict[str, Any]] | None = None
     secret_texts: tuple[str, ...] = ()
     secret_names: tuple[str, ...] = ()
-    notices: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
 
     @property
     def vm(self) -> dict[str, Any] | None:
@@ -126,7 +126,7 @@ class Preparer:
             ManifestError: lint has an error; nothing was sent.
         """
         storage = self.storage.get(asked.request.storage) if asked.needs_storage else None
-        manifests, secret_texts, notices = self._manifests(asked, asked.complete, storage)
+        manifests, secret_texts, remarks = self._manifests(asked, asked.complete, storage)
         self._lint(asked, manifests, storage)
         secret_names = tuple(
             parameter.name
@@ -145,7 +145,7 @@ class Preparer:
             masked=masked,
             secret_texts=secret_texts,
             secret_names=secret_names,
-            notices=notices,
+            remarks=remarks,
         )
 
     def _manifests(
@@ -162,8 +162,8 @@ class Preparer:
                 if secret is not None:
                     manifests.insert(0, secret)
             manifests.append(encode_secret(manifest))
-        notices = tuple(choice.reason.text for choice in rendered.images.values())
-        return manifests, rendered.secret_texts, notices
+        remarks = tuple(choice.reason.text for choice in rendered.images.values())
+        return manifests, rendered.secret_texts, remarks
 
     def _lint(self, asked: Asked, manifests: Sequence[dict[str, Any]], storage: StorageChoice | None) -> None:
         # VMs that differ in nothing but their names have the same findings.

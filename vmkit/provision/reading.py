@@ -23,7 +23,7 @@ from vmkit.errors import Forbidden, MissingApi, NotFound
 from vmkit.guard.storage import DEFAULT_REPLICAS, StorageVerdict, decide_storage
 from vmkit.plan.model import ObjectRef
 from vmkit.provision.images import Image
-from vmkit.provision.storage import AUTO, StorageChoice, choose_offline, decide_storage_class
+from vmkit.provision.storage import StorageChoice, choose_offline, decide_storage_class
 from vmkit.provision.walk import as_list, as_mapping, as_text, dig
 
 LIST_FROM: Final = 32
@@ -48,7 +48,7 @@ def each(work: Callable[[_T], _R], items: Sequence[_T], *, concurrency: int) -> 
 
 
 def read_storage(session: Session, texts: Iterable[str]) -> tuple[dict[str, StorageChoice], list[str]]:
-    """The storage chosen for each text of ``--storage``, and what people should know about it.
+    """The storage chosen for each text of ``--storage``, and what people should be warned of.
 
     Raises:
         UsageError: a class that does not exist, or nothing to choose from.
@@ -67,8 +67,6 @@ def read_storage(session: Session, texts: Iterable[str]) -> tuple[dict[str, Stor
     for text in wanted:
         choice = decide_storage_class(classes, profiles, text, snapshot_classes=snapshot_classes)
         choices[text] = choice
-        if text in {"", AUTO}:
-            notices.append(f"storage: {choice.reason.text}")
         notices += choice.warnings
     return choices, notices
 

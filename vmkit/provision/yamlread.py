@@ -134,6 +134,7 @@ def _check_depth(text: str, where: str, error: type[PositionedError]) -> None:
     try:
         for event in yaml.parse(text, Loader=_Loader):
             if isinstance(event, yaml.CollectionStartEvent):
+                assert event.start_mark is not None
                 depth += 1
                 if depth > MAX_DEPTH:
                     raise error(
