@@ -126,8 +126,10 @@ DEBIAN: Files = {
 
 def unit(command: str, *lines: str, user: str = "app", install: str = "multi-user.target") -> str:
     who = f"User={user}\n" if user else ""
-    return f"[Service]\n{who}ExecStart={command}\n" + "".join(f"{line}\n" for line in lines) + (
-        f"[Install]\nWantedBy={install}\n"
+    return (
+        f"[Service]\n{who}ExecStart={command}\n"
+        + "".join(f"{line}\n" for line in lines)
+        + (f"[Install]\nWantedBy={install}\n")
     )
 
 
@@ -202,7 +204,7 @@ def build_xfs(image: Path, folder: Path, *, options: Sequence[str] = ()) -> Path
     def add(place: Path) -> None:
         for one in sorted(place.iterdir()):
             if one.is_symlink():
-                lines.append(f"{one.name} l--777 0 0 {os.readlink(one)}")
+                lines.append(f"{one.name} l--777 0 0 {one.readlink()}")
             elif one.is_dir():
                 lines.append(f"{one.name} d--755 0 0")
                 add(one)
@@ -268,5 +270,3 @@ def convert(source: Path, target: Path, kind: str, *options: str) -> Path:
         [program, "convert", "-f", "raw", "-O", kind, *options, str(source), str(target)], check=True, timeout=60
     )
     return target
-
-

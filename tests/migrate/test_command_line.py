@@ -172,7 +172,9 @@ def test_rules_are_listed() -> None:
     assert {one["category"] for one in rules} == {"blocker", "major", "minor", "info"}
 
 
-def test_the_clusters_vms_are_judged_by_what_is_known(lab: Any, namespace: str, folder: Path, tmp_path: Path) -> None:
+def test_the_clusters_vms_are_judged_by_what_is_known(
+    lab: Any, namespace: str, folder: Path, tmp_path: Path
+) -> None:
     from vmkit.cluster import Session
     from vmkit.cluster.resources import VIRTUAL_MACHINES
 
@@ -193,9 +195,15 @@ def test_the_clusters_vms_are_judged_by_what_is_known(lab: Any, namespace: str, 
         }
 
     with Session.connect(kubeconfig=lab.kubeconfig) as session:
-        session.create(VIRTUAL_MACHINES, manifest("known", {"disks": [{"name": "root", "disk": {"bus": "virtio"}}]}))
-        session.create(VIRTUAL_MACHINES, manifest("unknown", {"disks": [{"name": "root", "disk": {"bus": "virtio"}}]}))
-        session.create(VIRTUAL_MACHINES, manifest("tpm", {"disks": [{"name": "root", "disk": {"bus": "virtio"}}], "tpm": {}}))
+        session.create(
+            VIRTUAL_MACHINES, manifest("known", {"disks": [{"name": "root", "disk": {"bus": "virtio"}}]})
+        )
+        session.create(
+            VIRTUAL_MACHINES, manifest("unknown", {"disks": [{"name": "root", "disk": {"bus": "virtio"}}]})
+        )
+        session.create(
+            VIRTUAL_MACHINES, manifest("tpm", {"disks": [{"name": "root", "disk": {"bus": "virtio"}}], "tpm": {}})
+        )
     facts = tmp_path / "facts"
     facts.mkdir()
     (facts / f"{namespace}.known.json").write_text(run("inspect", folder, "-o", "json").stdout)

@@ -92,7 +92,8 @@ JUNK = st.recursive(
     lambda inner: st.lists(inner, max_size=3)
     | st.dictionaries(
         st.sampled_from(["metadata", "spec", "template", "domain", "devices", "cpu", "cores", "memory", "guest", "gpus",
-                         "disks", "interfaces", "networks", "labels", "name", "features", "resources", "requests"]),
+                         "disks", "interfaces", "networks", "labels", "name", "features", "resources",
+                         "requests"]),
         inner, max_size=4,
     ),
     max_leaves=20,
@@ -109,7 +110,9 @@ def test_a_machines_size_is_read() -> None:
     machine = read_machine(
         {
             "metadata": {"namespace": "n", "name": "a"},
-            "spec": {"template": {"spec": {"domain": {"cpu": {"cores": 2, "sockets": 2}, "memory": {"guest": "4Gi"}}}}},
+            "spec": {
+                "template": {"spec": {"domain": {"cpu": {"cores": 2, "sockets": 2}, "memory": {"guest": "4Gi"}}}}
+            },
         }
     )
     assert (machine.namespace, machine.name, machine.vcpus, machine.memory_bytes) == ("n", "a", 4, 4 * 2**30)

@@ -59,19 +59,40 @@ def migrate() -> None:
 def _reading_options(function: Any) -> Any:
     for decorate in reversed(
         [
-            option("--disk", "disks", multiple=True, metavar="FILE",
-                   type=click.Path(path_type=Path), help="A further disk of the same machine; may be given several times, in order."),
-            option("--follow-backing", is_flag=True,
-                   help="Also read the backing files that a qcow2 image names. Only for images you trust: the names "
-                   "come out of the image."),
-            option("--format", "declared_format", type=click_choice(["raw", "qcow2"]),
-                   help="Take the image as this instead of looking."),
-            option("--max-seconds", type=click.FloatRange(min=1), default=900.0, show_default=True,
-                   help="Stop an inspection that takes longer."),
-            option("--scratch", type=click.Path(path_type=Path, file_okay=False),
-                   help="Where VMDK, VHD and compressed tars are unpacked to (the system's temporary folder)."),
+            option(
+                "--disk",
+                "disks",
+                multiple=True,
+                metavar="FILE",
+                type=click.Path(path_type=Path),
+                help="A further disk of the same machine; may be given several times, in order.",
+            ),
+            option(
+                "--follow-backing",
+                is_flag=True,
+                help="Also read the backing files that a qcow2 image names. Only for images you trust: the names "
+                "come out of the image.",
+            ),
+            option(
+                "--format",
+                "declared_format",
+                type=click_choice(["raw", "qcow2"]),
+                help="Take the image as this instead of looking.",
+            ),
+            option(
+                "--max-seconds",
+                type=click.FloatRange(min=1),
+                default=900.0,
+                show_default=True,
+                help="Stop an inspection that takes longer.",
+            ),
+            option(
+                "--scratch",
+                type=click.Path(path_type=Path, file_okay=False),
+                help="Where VMDK, VHD and compressed tars are unpacked to (the system's temporary folder).",
+            ),
         ]
-    ):  # fmt: skip
+    ):
         function = decorate(function)
     return function
 

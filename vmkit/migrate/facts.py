@@ -23,7 +23,7 @@ class _Fact(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defa
 
 
 class Evidence(_Fact, frozen=True):
-    """Where a fact was read: a path in the guest, with a line where one line says it, or a command that was run."""
+    """Where a fact was read: a path in the guest, with a line where one says it, or a command that was run."""
 
     path: str = ""
     line: int | None = None
@@ -68,7 +68,7 @@ class Source(_Fact, frozen=True):
 
 
 class OperatingSystem(_Fact, frozen=True):
-    """``family`` is what base images and package managers go by: debian, rhel, suse, alpine, arch, windows, other."""
+    """``family`` is what base images go by: debian, rhel, suse, alpine, arch, windows or other."""
 
     family: str
     id: str = ""
@@ -178,9 +178,9 @@ class Runtime(_Fact, frozen=True):
 
     ``application`` is "wsgi", "asgi", "fetch", "static", "script" or ""; ``entry_point`` is "module:callable" or a
     path. ``imports`` are the top-level modules its own code names that are not its own; ``libraries`` those that
-    were found beside it, with what they import in turn; ``unresolved`` those that were not found; ``native_modules``
-    compiled files among all of them; ``file_writes`` places that write files; ``dynamic`` places that a scan cannot
-    see through.
+    were found beside it, with what they import in turn; ``unresolved`` those that were not found;
+    ``native_modules`` compiled files among all of them; ``file_writes`` places that write files; ``dynamic``
+    places that a scan cannot see through.
     """
 
     service: str

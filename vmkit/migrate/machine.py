@@ -84,14 +84,14 @@ def _bytes(value: Any) -> int | None:
 
 def _demands(spec: Mapping[str, Any], domain: Mapping[str, Any], cpu: Mapping[str, Any]) -> list[tuple[str, str]]:
     devices = _mapping(domain.get("devices"))
-    found: list[tuple[str, str]] = []
-    for one in _mappings(devices.get("hostDevices")):
-        found.append(("host-device", str(one.get("deviceName", one.get("name", "")))))
-    for one in _mappings(devices.get("gpus")):
-        found.append(("gpu", str(one.get("deviceName", one.get("name", "")))))
-    for one in _mappings(devices.get("interfaces")):
-        if "sriov" in one:
-            found.append(("sriov", str(one.get("name", ""))))
+    found = [
+        ("host-device", str(one.get("deviceName", one.get("name", ""))))
+        for one in _mappings(devices.get("hostDevices"))
+    ]
+    found += [("gpu", str(one.get("deviceName", one.get("name", "")))) for one in _mappings(devices.get("gpus"))]
+    found += [
+        ("sriov", str(one.get("name", ""))) for one in _mappings(devices.get("interfaces")) if "sriov" in one
+    ]
     if "clientPassthrough" in devices:
         found.append(("usb-redirection", "clientPassthrough"))
     for one in _mappings(devices.get("disks")):
@@ -113,7 +113,9 @@ def _demands(spec: Mapping[str, Any], domain: Mapping[str, Any], cpu: Mapping[st
         found.append(("tpm", "tpm"))
     if "launchSecurity" in domain:
         found.append(("confidential", ", ".join(sorted(_mapping(domain.get("launchSecurity"))))))
-    for one in _mappings(spec.get("networks")):
-        if "multus" in one:
-            found.append(("second-network", str(_mapping(one.get("multus")).get("networkName", ""))))
+    found += [
+        ("second-network", str(_mapping(one.get("multus")).get("networkName", "")))
+        for one in _mappings(spec.get("networks"))
+        if "multus" in one
+    ]
     return found

@@ -136,7 +136,7 @@ def check_overrides(overrides: Collection[str]) -> tuple[str, ...]:
 
 
 def worst_exit_code(verdicts: Iterable[Verdict]) -> ExitCode:
-    """The exit code of a run over several guests: 1 where one does not fit, else 6 where one is not known, else 0."""
+    """The exit code of a run over several guests: 1 if one does not fit, else 6 if one is not known, else 0."""
     codes = {one.exit_code for one in verdicts}
     return next((code for code in (ExitCode.SOME_FAILED, ExitCode.EVIDENCE) if code in codes), ExitCode.OK)
 

@@ -68,7 +68,9 @@ def look(device: Device) -> None:
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = tmp_path_factory.mktemp("guest")
     write_files(place, {f"/srv/many/file-{number}": "x" * number for number in range(60)})
-    write_files(place, {"/etc/os-release": "ID=debian\n", "/etc/fstab": "LABEL=root / ext4\n", "/large": b"y" * 70_000})
+    write_files(
+        place, {"/etc/os-release": "ID=debian\n", "/etc/fstab": "LABEL=root / ext4\n", "/large": b"y" * 70_000}
+    )
     (place / "loop").symlink_to("loop")
     return place
 
@@ -127,7 +129,9 @@ def test_no_change_of_bytes_makes_a_reader_crash_or_hang(
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.binary(max_size=8192), st.sampled_from([b"", b"QFI\xfb", b"XFSB", b"LABELONE", b"EFI PART"]))
-def test_noise_is_no_disk_and_no_crash(tmp_path_factory: pytest.TempPathFactory, noise: bytes, magic: bytes) -> None:
+def test_noise_is_no_disk_and_no_crash(
+    tmp_path_factory: pytest.TempPathFactory, noise: bytes, magic: bytes
+) -> None:
     path = tmp_path_factory.mktemp("noise") / "disk"
     path.write_bytes(magic + noise + b"\x55\xaa")
     try:
@@ -146,7 +150,11 @@ def test_a_file_that_claims_exabytes_costs_nothing(folder: Path, tmp_path: Path)
     node = layout.volumes[0].files.children(layout.volumes[0].files.root)["large"].node
     raw = bytearray(image.read_bytes())
     wanted = struct.pack("<I", 70_000)
-    found = [at for at in range(0, len(raw) - 200, 128) if raw[at + 4 : at + 8] == wanted and raw[at : at + 2] == b"\xa4\x81"]
+    found = [
+        at
+        for at in range(0, len(raw) - 200, 128)
+        if raw[at + 4 : at + 8] == wanted and raw[at : at + 2] == b"\xa4\x81"
+    ]
     assert found, f"inode {node} was not found"
     patched = Patched(device, {found[0] + 108: struct.pack("<I", 2**30)})
     tree = assemble(read_layout([Image(image, "raw", patched)]).volumes, limits=LIMITS).tree

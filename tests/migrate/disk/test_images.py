@@ -206,7 +206,9 @@ def two_parts(tmp_path: Path) -> list[Path]:
     parts = []
     for name in ("root", "data"):
         part = tmp_path / f"{name}.img"
-        folder = write_files(tmp_path / name, {"/name": name, "/etc/os-release": "ID=x\n"} if name == "root" else {"/name": name})
+        folder = write_files(
+            tmp_path / name, {"/name": name, "/etc/os-release": "ID=x\n"} if name == "root" else {"/name": name}
+        )
         parts.append(build_ext4(part, folder, size="4M", options=("-L", name)))
     return parts
 
@@ -234,7 +236,9 @@ def test_the_second_copy_of_a_gpt_stands_in_for_a_damaged_first(two_parts: list[
 
 
 def mbr(entries: list[tuple[int, int, int]]) -> bytes:
-    table = b"".join(struct.pack("<B3sB3sII", 0, bytes(3), kind, bytes(3), start, count) for kind, start, count in entries)
+    table = b"".join(
+        struct.pack("<B3sB3sII", 0, bytes(3), kind, bytes(3), start, count) for kind, start, count in entries
+    )
     return (bytes(440) + b"\x78\x56\x34\x12\0\0" + table).ljust(510, b"\0") + b"\x55\xaa"
 
 

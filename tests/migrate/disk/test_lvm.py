@@ -47,7 +47,9 @@ def metadata(physical: Sequence[str], logical: Mapping[str, str]) -> str:
     )
 
 
-def write_physical(path: Path, number: int, text: str, extents: Mapping[int, bytes], *, wrap: bool = False) -> Path:
+def write_physical(
+    path: Path, number: int, text: str, extents: Mapping[int, bytes], *, wrap: bool = False
+) -> Path:
     size = START + 100 * EXTENT
     with path.open("wb") as file:
         file.truncate(size)
@@ -61,7 +63,9 @@ def write_physical(path: Path, number: int, text: str, extents: Mapping[int, byt
         offset = MDA_SIZE - 100 if wrap else 512
         file.seek(MDA)
         magic = b"\x20\x4c\x56\x4d\x32\x20\x78\x5b\x35\x41\x25\x72\x30\x4e\x2a\x3e"
-        file.write(struct.pack("<I16sIQQ", 0, magic, 1, MDA, MDA_SIZE) + struct.pack("<QQII", offset, len(raw), 0, 0))
+        file.write(
+            struct.pack("<I16sIQQ", 0, magic, 1, MDA, MDA_SIZE) + struct.pack("<QQII", offset, len(raw), 0, 0)
+        )
         file.seek(MDA + offset)
         first = raw[: MDA_SIZE - offset]
         file.write(first)
@@ -124,7 +128,18 @@ def test_kinds_that_need_the_kernel_say_so(kind: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["vg { ", "vg } ", "vg = [1, ", "vg", "{ }", 'vg { a = "x }', "a = {", "a { " * 20 + "} " * 20, "a ; b", "= 1"],
+    [
+        "vg { ",
+        "vg } ",
+        "vg = [1, ",
+        "vg",
+        "{ }",
+        'vg { a = "x }',
+        "a = {",
+        "a { " * 20 + "} " * 20,
+        "a ; b",
+        "= 1",
+    ],
 )
 def test_broken_metadata_is_damage(text: str) -> None:
     with pytest.raises(DamagedImage):
@@ -138,7 +153,9 @@ def test_metadata_keeps_texts_numbers_and_lists() -> None:
 
 
 def test_a_root_on_lvm_is_inspected(tmp_path: Path) -> None:
-    folder = write_files(tmp_path / "root", {"/etc/os-release": "ID=rocky\nID_LIKE=rhel\n", "/etc/hostname": "db\n"})
+    folder = write_files(
+        tmp_path / "root", {"/etc/os-release": "ID=rocky\nID_LIKE=rhel\n", "/etc/hostname": "db\n"}
+    )
     image = build_ext4(tmp_path / "ext4", folder, size="4M").read_bytes()
     body = (
         f'segment_count = 1 segment1 {{ start_extent = 0 extent_count = {len(image) // EXTENT} type = "striped" '

@@ -12,7 +12,7 @@ import pytest
 from tests.migrate.guests import DEBIAN, ELF_X86_64, F, Link, facts_of, guest, service, tree_of, unit
 from vmkit.migrate.inspect.nginx import parse_listen, tokenize
 from vmkit.migrate.inspect.packages import inspect_packages, parse_control, parse_rpm_header
-from vmkit.migrate.inspect.python_code import parse_source
+from vmkit.migrate.inspect.python_libraries import parse_source
 from vmkit.migrate.inspect.secrets import is_secret_name, redact, scan_text, withhold
 from vmkit.migrate.inspect.system import inspect_system, read_machine
 from vmkit.migrate.inspect.unit_files import parse_environment_file, parse_size, parse_span, parse_unit
@@ -85,7 +85,9 @@ def test_dpkg_packages_owners_and_changed_configuration() -> None:
             "/opt/app/run": "mine",
         }
     )
-    assert [(one.name, one.version, one.architecture) for one in facts.packages.items] == [("web", "1.2-3", "amd64")]
+    assert [(one.name, one.version, one.architecture) for one in facts.packages.items] == [
+        ("web", "1.2-3", "amd64")
+    ]
     assert [(one.path, one.package) for one in facts.changed_configuration] == [("/etc/web.conf", "web")]
     unowned = [one.path for one in facts.unowned_files]
     assert "/opt/app/run" in unowned
@@ -94,7 +96,11 @@ def test_dpkg_packages_owners_and_changed_configuration() -> None:
 
 def test_apk_packages_and_owners() -> None:
     packages, owners = inspect_packages(
-        tree_of({"/lib/apk/db/installed": "P:musl\nV:1.2.4\nA:x86_64\nF:lib\nR:libc.so\n\nP:nginx\nV:1.24\nF:usr/sbin\nR:nginx\n\n"})
+        tree_of(
+            {
+                "/lib/apk/db/installed": "P:musl\nV:1.2.4\nA:x86_64\nF:lib\nR:libc.so\n\nP:nginx\nV:1.24\nF:usr/sbin\nR:nginx\n\n"
+            }
+        )
     )
     assert [(one.name, one.version) for one in packages.items] == [("musl", "1.2.4"), ("nginx", "1.24")]
     assert owners.package_of("/usr/sbin/nginx") == "nginx"
@@ -126,7 +132,9 @@ def rpm_header(name: str, version: str, files: dict[str, tuple[int, str]]) -> by
     return struct.pack(">II", len(entries), len(data)) + index + data
 
 
-def rpm_database(path: Path, blobs: list[bytes], schema: str = "CREATE TABLE Packages (hnum INTEGER, blob BLOB)") -> bytes:
+def rpm_database(
+    path: Path, blobs: list[bytes], schema: str = "CREATE TABLE Packages (hnum INTEGER, blob BLOB)"
+) -> bytes:
     database = sqlite3.connect(path)
     database.execute(schema)
     if blobs:
@@ -206,7 +214,7 @@ def test_a_unit_with_drop_ins_and_environment() -> None:
         service(
             "shop",
             "[Unit]\nDescription=The shop\n[Service]\nType=simple\nUser=app\nGroup=app\nWorkingDirectory=/srv/shop\n"
-            "Environment=\"GREETING=hello there\" MODE=prod\nEnvironmentFile=-/etc/default/shop\n"
+            'Environment="GREETING=hello there" MODE=prod\nEnvironmentFile=-/etc/default/shop\n'
             "ExecStartPre=/usr/bin/mkdir -p /run/shop\nExecStart=/srv/shop/run \\\n    --verbose\nRestart=always\n"
             "StateDirectory=shop shop/cache\nMemoryMax=512M\nCPUQuota=150%\nTimeoutStopSec=1min 30s\nKillSignal=SIGINT\n"
             "AmbientCapabilities=CAP_NET_BIND_SERVICE\nReadWritePaths=/var/lib/other\nBroken line\n",
@@ -245,7 +253,9 @@ def test_masked_disabled_and_rescue_units_do_not_count() -> None:
             "/usr/lib/systemd/system/disabled.service": unit("/srv/x"),
             "/etc/systemd/system/masked.service": Link("/dev/null"),
             "/usr/lib/systemd/system/masked.service": unit("/srv/x"),
-            "/etc/systemd/system/multi-user.target.wants/masked.service": Link("/usr/lib/systemd/system/masked.service"),
+            "/etc/systemd/system/multi-user.target.wants/masked.service": Link(
+                "/usr/lib/systemd/system/masked.service"
+            ),
             "/etc/systemd/system/empty.service": "",
             "/etc/systemd/system/multi-user.target.wants/empty.service": Link("/etc/systemd/system/empty.service"),
             "/etc/systemd/system/rescue.target.wants/r.service": Link("/usr/lib/systemd/system/disabled.service"),
@@ -259,10 +269,14 @@ def test_instances_of_a_template_get_their_name() -> None:
     facts = facts_of(
         {
             "/etc/systemd/system/worker@.service": unit("/srv/worker --queue %i", user="app"),
-            "/etc/systemd/system/multi-user.target.wants/worker@mail.service": Link("/etc/systemd/system/worker@.service"),
+            "/etc/systemd/system/multi-user.target.wants/worker@mail.service": Link(
+                "/etc/systemd/system/worker@.service"
+            ),
         }
     )
-    assert [(one.name, one.commands) for one in facts.units] == [("worker@mail.service", ["/srv/worker --queue mail"])]
+    assert [(one.name, one.commands) for one in facts.units] == [
+        ("worker@mail.service", ["/srv/worker --queue mail"])
+    ]
 
 
 def test_timers_sockets_scripts_and_rc_local() -> None:
@@ -302,24 +316,39 @@ def test_openrc_services() -> None:
         },
         bare=True,
     )
-    assert [(one.name, one.role) for one in facts.units] == [("crond.service", "platform"), ("shop.service", "workload")]
+    assert [(one.name, one.role) for one in facts.units] == [
+        ("crond.service", "platform"),
+        ("shop.service", "workload"),
+    ]
 
 
 @pytest.mark.parametrize(
     ("text", "seconds"),
-    [("90", 90), ("5min 20s", 320), ("1h", 3600), ("infinity", None), ("", None), ("5 parsecs", None), ("500ms", 0.5)],
+    [
+        ("90", 90),
+        ("5min 20s", 320),
+        ("1h", 3600),
+        ("infinity", None),
+        ("", None),
+        ("5 parsecs", None),
+        ("500ms", 0.5),
+    ],
 )
 def test_time_spans(text: str, seconds: float | None) -> None:
     assert parse_span(text) == seconds
 
 
-@pytest.mark.parametrize(("text", "size"), [("512M", 512 * 2**20), ("1024", 1024), ("50%", None), ("infinity", None)])
+@pytest.mark.parametrize(
+    ("text", "size"), [("512M", 512 * 2**20), ("1024", 1024), ("50%", None), ("infinity", None)]
+)
 def test_sizes(text: str, size: int | None) -> None:
     assert parse_size(text) == size
 
 
 def test_unit_files_follow_systemds_syntax() -> None:
-    parsed = parse_unit("outside=1\n[A]\n# comment\n; comment\nkey = one \\\n  two\nkey=\nkey=three\n[B]\nkey=four\n")
+    parsed = parse_unit(
+        "outside=1\n[A]\n# comment\n; comment\nkey = one \\\n  two\nkey=\nkey=three\n[B]\nkey=four\n"
+    )
     assert parsed.all("A", "key") == ["three"]
     assert parsed.last("B", "key") == "four"
     assert parsed.problems == ["line 1: neither a section nor an assignment"]
@@ -367,11 +396,15 @@ def test_cron_jobs_with_their_user_and_place() -> None:
         ("a", unit("/srv/a", "Environment=PORT=7000"), {}, ("*", 7000)),
         ("a", unit("/srv/a --port $PORT", "Environment=PORT=7001"), {}, ("*", 7001)),
         ("a", unit("/usr/bin/java -Dserver.port=8085 -jar /srv/a.jar"), {}, ("*", 8085)),
-        ("postgresql", unit("/bin/true"), {"/etc/postgresql/15/main/postgresql.conf": "port = 5433\nlisten_addresses = '*'\n"}, ("*", 5433)),
+        ("postgresql", unit("/bin/true"),
+        {"/etc/postgresql/15/main/postgresql.conf": "port = 5433\nlisten_addresses = '*'\n"}, ("*", 5433)),
         ("postgresql", unit("/bin/true"), {}, ("localhost", 5432)),
-        ("mariadb", unit("/usr/sbin/mariadbd"), {"/etc/mysql/mariadb.conf.d/50.cnf": "[mysqld]\nbind-address = 127.0.0.1\n"}, ("127.0.0.1", 3306)),
-        ("redis-server", unit("/usr/bin/redis-server"), {"/etc/redis/redis.conf": "bind 10.1.1.1\nport 6380\n"}, ("10.1.1.1", 6380)),
-        ("haproxy", unit("/usr/sbin/haproxy"), {"/etc/haproxy/haproxy.cfg": "frontend f\n  bind *:8443 ssl\n"}, ("*", 8443)),
+        ("mariadb", unit("/usr/sbin/mariadbd"),
+        {"/etc/mysql/mariadb.conf.d/50.cnf": "[mysqld]\nbind-address = 127.0.0.1\n"}, ("127.0.0.1", 3306)),
+        ("redis-server", unit("/usr/bin/redis-server"),
+        {"/etc/redis/redis.conf": "bind 10.1.1.1\nport 6380\n"}, ("10.1.1.1", 6380)),
+        ("haproxy", unit("/usr/sbin/haproxy"),
+        {"/etc/haproxy/haproxy.cfg": "frontend f\n  bind *:8443 ssl\n"}, ("*", 8443)),
     ],
 )  # fmt: skip
 def test_ports_come_from_where_programs_are_told_them(
@@ -418,7 +451,10 @@ def test_an_nginx_that_serves_files() -> None:
 def test_an_nginx_that_does_more_says_what(line: str) -> None:
     facts = facts_of(
         NGINX,
-        {"/etc/nginx/nginx.conf": f"http {{ server {{ listen 8000;\n root /var/www;\n {line}\n}} }}\n", "/var/www/a": ""},
+        {
+            "/etc/nginx/nginx.conf": f"http {{ server {{ listen 8000;\n root /var/www;\n {line}\n}} }}\n",
+            "/var/www/a": "",
+        },
     )
     [site] = facts.static_sites
     assert site.dynamic
@@ -454,7 +490,15 @@ def test_an_apache_with_its_virtual_host() -> None:
 
 
 def test_nginx_tokens_and_listens() -> None:
-    assert [word for word, _ in tokenize("a 'b c' \"d\\\"e\"; # x\n{ f${g}h }")] == ["a", "b c", 'd\\"e', ";", "{", "f${g}h", "}"]
+    assert [word for word, _ in tokenize('a \'b c\' "d\\"e"; # x\n{ f${g}h }')] == [
+        "a",
+        "b c",
+        'd\\"e',
+        ";",
+        "{",
+        "f${g}h",
+        "}",
+    ]
     assert parse_listen("8080") == ("*", 8080)
     assert parse_listen("127.0.0.1:81") == ("127.0.0.1", 81)
     assert parse_listen("[::1]:82") == ("[::1]", 82)
@@ -505,7 +549,9 @@ FLASKY = "from flask import Flask\nimport helper\napp = Flask(__name__)\n"
         ("/usr/bin/uvicorn --port 8000 web:app", "web:app", "asgi"),
     ],
 )
-def test_python_applications_are_found_however_they_are_started(command: str, entry: str, application: str) -> None:
+def test_python_applications_are_found_however_they_are_started(
+    command: str, entry: str, application: str
+) -> None:
     facts = facts_of(
         service("web", unit(command, "WorkingDirectory=/srv/app")),
         {
@@ -588,13 +634,24 @@ def test_a_fetch_handler_is_known() -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["DB_PASSWORD", "password", "apiToken", "AWS_SECRET_ACCESS_KEY", "api-key", "DATABASE_URL", "client_secret", "MYSQL_PWD"],
+    [
+        "DB_PASSWORD",
+        "password",
+        "apiToken",
+        "AWS_SECRET_ACCESS_KEY",
+        "api-key",
+        "DATABASE_URL",
+        "client_secret",
+        "MYSQL_PWD",
+    ],
 )
 def test_names_of_secrets(name: str) -> None:
     assert is_secret_name(name)
 
 
-@pytest.mark.parametrize("name", ["PASSWORD_FILE", "TOKEN_TTL", "PORT", "passenger", "compass", "AUTHENTICATION", "monkey"])
+@pytest.mark.parametrize(
+    "name", ["PASSWORD_FILE", "TOKEN_TTL", "PORT", "passenger", "compass", "AUTHENTICATION", "monkey"]
+)
 def test_names_that_only_look_like_it(name: str) -> None:
     assert not is_secret_name(name)
 
@@ -625,7 +682,12 @@ def test_no_secret_value_is_anywhere_in_the_document() -> None:
     from vmkit.migrate.facts import encode_facts
 
     facts = facts_of(
-        service("a", unit("/srv/a --password hunter2-option", "Environment=TOKEN=hunter2-unit", "EnvironmentFile=/etc/a.env")),
+        service(
+            "a",
+            unit(
+                "/srv/a --password hunter2-option", "Environment=TOKEN=hunter2-unit", "EnvironmentFile=/etc/a.env"
+            ),
+        ),
         {
             "/etc/a.env": F("SECRET_KEY=hunter2-file\nURL=https://u:hunter2-url@h/\n", mode=0o600),
             "/etc/cron.d/a": "* * * * * root curl -u me:hunter2-cron http://x\n",
@@ -650,7 +712,9 @@ def test_no_secret_value_is_anywhere_in_the_document() -> None:
 
 
 def test_users_and_groups_keep_their_ids() -> None:
-    facts = facts_of({"/etc/passwd": DEBIAN["/etc/passwd"] + "alice:x:1000:1000::/home/alice:/bin/bash\nbad:line\nx:y:z:0:::\n"})  # type: ignore[operator]
+    facts = facts_of(
+        {"/etc/passwd": DEBIAN["/etc/passwd"] + "alice:x:1000:1000::/home/alice:/bin/bash\nbad:line\nx:y:z:0:::\n"}
+    )  # type: ignore[operator]
     assert [(one.name, one.uid, one.gid, one.login) for one in facts.users] == [
         ("root", 0, 0, True), ("www-data", 33, 33, False), ("app", 998, 997, False), ("alice", 1000, 1000, True),
     ]  # fmt: skip
@@ -689,9 +753,11 @@ def test_files_that_every_guest_grows_are_not_the_applications() -> None:
             "/opt/app/venv/lib/python3.11/site-packages/a.py": "x", "/proc/1/mem": "x",
         }
     )  # fmt: skip
-    assert [one.path for one in facts.unowned_files if one.path.startswith(("/srv", "/opt", "/proc", "/var/log", "/etc/ssh"))] == [
-        "/srv/site/index.html"
-    ]
+    assert [
+        one.path
+        for one in facts.unowned_files
+        if one.path.startswith(("/srv", "/opt", "/proc", "/var/log", "/etc/ssh"))
+    ] == ["/srv/site/index.html"]
 
 
 # --- the document --------------------------------------------------------------------------------------------
@@ -715,7 +781,10 @@ def test_names_with_terminal_codes_are_escaped_everywhere() -> None:
 def test_the_same_guest_gives_the_same_document() -> None:
     from vmkit.migrate.facts import decode_facts, encode_facts
 
-    parts = (service("shop", unit("/srv/shop/run --port 80", "StateDirectory=shop")), {"/opt/a": "1", "/opt/b": "2"})
+    parts = (
+        service("shop", unit("/srv/shop/run --port 80", "StateDirectory=shop")),
+        {"/opt/a": "1", "/opt/b": "2"},
+    )
     first, second = facts_of(*parts), facts_of(*reversed(parts))
     assert encode_facts(first) == encode_facts(second)
     assert decode_facts(encode_facts(first)) == first

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.migrate.guests import ELF_X86_64, DEBIAN, F, FileSpec, Files, Link, facts_of, service, unit, with_source
+from tests.migrate.guests import DEBIAN, ELF_X86_64, F, Files, FileSpec, Link, facts_of, service, unit, with_source
 from vmkit.migrate.facts import DiskPart, Facts
 from vmkit.migrate.machine import Machine, read_machine
 from vmkit.migrate.rules.catalogue import BY_ID, RULES
@@ -97,7 +97,8 @@ CASES: dict[str, tuple[Side, Side]] = {
         {**app(), **service("docker", unit("/usr/bin/dockerd"))}, {**app(), **service("docker-docs", unit("/x"))},
     ),
     "container.desktop": ({**app(), **service("gdm3", unit("/x"))}, app()),
-    "container.directory-server": ({**app(), **service("samba-ad-dc", unit("/x"))}, {**app(), **service("smbd", unit("/x"))}),
+    "container.directory-server": ({**app(), **service("samba-ad-dc", unit("/x"))}, {**app(),
+    **service("smbd", unit("/x"))}),
     "container.device": (app("DeviceAllow=/dev/ttyS0 rw"), app("DeviceAllow=/dev/null rw")),
     "container.selinux-module": (
         {**app(), "/etc/selinux/config": "SELINUX=enforcing\n", "/var/lib/selinux/targeted/active/modules/400/mine/cil": ""},
@@ -106,7 +107,8 @@ CASES: dict[str, tuple[Side, Side]] = {
     "container.hardware-licence": (
         {**app(), "/opt/cad/app.lic": "SERVER host 0013d4e5f6a7\n"}, {**app(), "/opt/cad/app.lic": "expires never\n"},
     ),
-    "container.licence-file": ({**app(), "/opt/cad/app.lic": "expires never\n"}, {**app(), "/opt/cad/app.txt": "x"}),
+    "container.licence-file": ({**app(), "/opt/cad/app.lic": "expires never\n"}, {**app(),
+    "/opt/cad/app.txt": "x"}),
     "container.fixed-address": (
         app(command="/srv/app/run --bind 10.0.0.5:80"), app(command="/srv/app/run --bind 127.0.0.1:80"),
     ),
@@ -135,7 +137,8 @@ CASES: dict[str, tuple[Side, Side]] = {
     "container.pinned-cpu": (
         (app(), vm(cpu={"dedicatedCpuPlacement": True})), (app(), vm(cpu={"dedicatedCpuPlacement": False, "cores": 2})),
     ),
-    "container.hugepages": ((app(), vm(memory={"hugepages": {"pageSize": "2Mi"}})), (app(), vm(memory={"guest": "1Gi"}))),
+    "container.hugepages": ((app(), vm(memory={"hugepages": {"pageSize": "2Mi"}})), (app(),
+    vm(memory={"guest": "1Gi"}))),
     "container.second-network": (
         (app(), vm(spec={"networks": [{"name": "b", "multus": {"networkName": "vlan7"}}]})),
         (app(), vm(spec={"networks": [{"name": "a", "pod": {}}]})),
@@ -149,9 +152,11 @@ CASES: dict[str, tuple[Side, Side]] = {
         {**service("a", unit("/a", "StateDirectory=shop")), **service("b", unit("/b", "StateDirectory=other"))},
     ),
     "container.unix-socket": (
-        {"/etc/systemd/system/e.socket": "[Socket]\nListenStream=/run/e.sock\n", "/etc/systemd/system/e.service": unit("/e"),
+        {"/etc/systemd/system/e.socket": "[Socket]\nListenStream=/run/e.sock\n",
+         "/etc/systemd/system/e.service": unit("/e"),
          "/etc/systemd/system/sockets.target.wants/e.socket": Link("/etc/systemd/system/e.socket")},
-        {"/etc/systemd/system/e.socket": "[Socket]\nListenStream=7000\n", "/etc/systemd/system/e.service": unit("/e"),
+        {"/etc/systemd/system/e.socket": "[Socket]\nListenStream=7000\n",
+         "/etc/systemd/system/e.service": unit("/e"),
          "/etc/systemd/system/sockets.target.wants/e.socket": Link("/etc/systemd/system/e.socket")},
     ),
     "container.root-user": (app(user=""), app(user="app")),
@@ -195,7 +200,8 @@ CASES: dict[str, tuple[Side, Side]] = {
         wsgi(extra={"/srv/web/fast.cpython-311-x86_64-linux-gnu.so": ELF_X86_64}), wsgi(extra={"/srv/web/fast.py": "x = 1"}),
     ),
     "wasm.dynamic-code": (wsgi("eval('1')"), wsgi("int('1')")),
-    "wasm.incomplete-scan": (wsgi(extra={"/srv/web/old.py": "print 'x'"}), wsgi(extra={"/srv/web/new.py": "print('x')"})),
+    "wasm.incomplete-scan": (wsgi(extra={"/srv/web/old.py": "print 'x'"}),
+    wsgi(extra={"/srv/web/new.py": "print('x')"})),
     "wasm.size": (
         {**NGINX, **SITE, "/var/www/video": F("x", size=21 * 2**20)}, {**NGINX, **SITE, "/var/www/video": F("x", size=2**20)},
     ),
@@ -249,11 +255,16 @@ def test_rules_are_well_formed() -> None:
 
 
 def test_every_finding_says_where_it_was_read() -> None:
-    facts = facts_of(app("StateDirectory=app", "Environment=TOKEN=x"), {"/etc/modules": "zfs\n"}, wsgi("import ssl"))
+    facts = facts_of(
+        app("StateDirectory=app", "Environment=TOKEN=x"), {"/etc/modules": "zfs\n"}, wsgi("import ssl")
+    )
     verdict = decide_verdict(facts)
     findings = [*verdict.guest_findings, *(one for s in verdict.services for t in s.targets for one in t.findings)]
     placeless = [
-        one.rule.id for one in findings for hit in one.hits if not hit.evidence and one.rule.id != "wasm.native-modules"
+        one.rule.id
+        for one in findings
+        for hit in one.hits
+        if not hit.evidence and one.rule.id != "wasm.native-modules"
     ]
     assert placeless == []
 
@@ -261,4 +272,9 @@ def test_every_finding_says_where_it_was_read() -> None:
 def test_a_clean_wsgi_service_is_a_candidate_and_nothing_more() -> None:
     [web] = decide_verdict(facts_of(wsgi())).services
     wasm = web.target(Target.WASM)
-    assert (str(web.recommendation), str(wasm.fit), wasm.score, wasm.proven) == ("wasm", "Excellent fit", 100, "candidate")
+    assert (str(web.recommendation), str(wasm.fit), wasm.score, wasm.proven) == (
+        "wasm",
+        "Excellent fit",
+        100,
+        "candidate",
+    )

@@ -118,7 +118,9 @@ def test_text_that_is_not_utf8_shows_as_escapes() -> None:
 def test_a_folder_never_leads_out(tmp_path: Path) -> None:
     outside = tmp_path / "outside"
     outside.write_text("secret of the host")
-    root = write_files(tmp_path / "root", {"/etc/name": "guest", "/abs": Link(str(outside)), "/rel": Link("../outside")})
+    root = write_files(
+        tmp_path / "root", {"/etc/name": "guest", "/abs": Link(str(outside)), "/rel": Link("../outside")}
+    )
     (root / "pipe").parent.mkdir(exist_ok=True)
     os.mkfifo(root / "pipe")
     tree = Tree(DirectoryVolume(root))
@@ -181,7 +183,9 @@ def member(name: str, kind: bytes, target: str = "") -> tarfile.TarInfo:
 
 
 @pytest.mark.parametrize("mode", ["w", "w:gz", "w:bz2", "w:xz"])
-def test_a_tar_reads_like_the_folder_it_was(mode: str, opened: Callable[[Path], TarVolume], tmp_path: Path) -> None:
+def test_a_tar_reads_like_the_folder_it_was(
+    mode: str, opened: Callable[[Path], TarVolume], tmp_path: Path
+) -> None:
     root = write_files(tmp_path / "root", {"/etc/name": "guest", "/link": Link("etc/name"), "/big": "x" * 100_000})
     os.link(root / "big", root / "hard")
     archive = tmp_path / "root.tar"
@@ -196,7 +200,9 @@ def test_a_tar_reads_like_the_folder_it_was(mode: str, opened: Callable[[Path], 
         assert tree.is_file(path)
 
 
-def test_members_that_would_leave_the_root_are_left_out_and_counted(opened: Callable[[Path], TarVolume], tmp_path: Path) -> None:
+def test_members_that_would_leave_the_root_are_left_out_and_counted(
+    opened: Callable[[Path], TarVolume], tmp_path: Path
+) -> None:
     archive = tar_of(
         tmp_path / "evil.tar",
         [
@@ -260,7 +266,9 @@ def test_sparse_members_read_with_their_holes(opened: Callable[[Path], TarVolume
         file.write(b"end")
     archive = tmp_path / "sparse.tar"
     subprocess.run(
-        [need("tar", "tar"), "--sparse", "-cf", str(archive), "-C", str(tmp_path), "sparse"], check=True, timeout=60
+        [need("tar", "tar"), "--sparse", "-cf", str(archive), "-C", str(tmp_path), "sparse"],
+        check=True,
+        timeout=60,
     )
     assert archive.stat().st_size < 100_000
     tree = Tree(opened(archive))

@@ -35,7 +35,7 @@ class Device(Protocol):
 
 
 def check_range(offset: int, length: int, size: int, where: str) -> None:
-    """Raises `DamagedImage` unless offset..offset+length lies inside ``size`` and is no larger than a read may be."""
+    """Raises `DamagedImage` unless the range lies inside ``size`` and no larger than a read may be."""
     if offset < 0 or length < 0 or offset + length > size:
         raise DamagedImage(
             f"something points to bytes {offset} to {offset + length}, outside of its {size} bytes", where=where

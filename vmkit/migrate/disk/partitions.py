@@ -59,7 +59,7 @@ class Partition:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """What a disk's partition table says: ``scheme`` is "gpt", "mbr" or "none" (a file system on the whole disk)."""
+    """What a disk's partition table says: ``scheme`` is "gpt", "mbr", or "none" for a file system on all of it."""
 
     scheme: str
     partitions: tuple[Partition, ...] = ()
@@ -138,7 +138,7 @@ def _mbr_partition(number: int, kind: int, start: int, count: int, signature: in
 
 
 def _read_gpt(disk: Device, notes: tuple[str, ...]) -> Table | None:
-    # The backup header in the last sector stands in for a damaged first one. 4096-byte sectors: the header is there.
+    # The backup header in the last sector stands in for a damaged first one. Sectors may have 4096 bytes.
     for sector in (SECTOR, 4096):
         for at in (sector, disk.size - sector):
             if at < sector or at + sector > disk.size or at % SECTOR:

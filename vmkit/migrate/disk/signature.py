@@ -17,7 +17,7 @@ _PROBE_BYTES: Final = 0x12000
 
 @dataclass(frozen=True, slots=True)
 class Signature:
-    """What a volume holds: ``kind`` is blkid's word ("ext4", "xfs", "crypto_LUKS" ...), "" where nothing is known."""
+    """What a volume holds: ``kind`` is blkid's word ("ext4", "crypto_LUKS" ...), "" where nothing is known."""
 
     kind: str
     label: str = ""

@@ -1,4 +1,4 @@
-"""All volumes of a machine's disks: partitions, logical volumes, whole-disk file systems; opened where possible."""
+"""All volumes of a machine's disks: partitions, logical volumes, whole disks; opened where possible."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ _MAX_MEASURED: Final = 200_000
 # Not of a guest's disk, or not its work: kernel interfaces, scratch space, what package tools and boots write.
 _NOT_ENTERED: Final = frozenset(
     {"/proc", "/sys", "/dev", "/run", "/tmp", "/var/tmp", "/boot", "/lost+found", "/var/cache", "/var/log",
-     "/var/run",  # noqa: S108
+     "/var/run",
      "/var/lib/dpkg", "/var/lib/apt", "/var/lib/rpm", "/usr/lib/sysimage", "/var/lib/dnf", "/var/lib/yum",
      "/lib/apk",
      "/var/lib/systemd", "/var/lib/dbus", "/var/lib/pam", "/var/lib/ucf", "/var/lib/initramfs-tools",
@@ -95,7 +95,7 @@ def _is_entered(path: str) -> bool:
 def inspect_data(
     tree: Tree, units: Sequence[Unit], runtimes: Sequence[Runtime], mounts: Sequence[Mount]
 ) -> list[DataDirectory]:
-    """State: directories that units declare, databases' own, mounted data disks, and what services may write to."""
+    """State: directories that units declare, databases' own, mounted disks, and what services may write to."""
     places: dict[str, tuple[str, list[str], Evidence]] = {}
 
     def add(path: str, reason: str, service: str, evidence: Evidence) -> None:
@@ -125,7 +125,7 @@ def inspect_data(
             if not path.startswith(("/var/cache", "/var/log")):
                 add(path, "declared by the unit", unit.name, Evidence(path=unit.path))
         for path in unit.writable_paths:
-            if not path.startswith(("/run", "/var/log", "/tmp", "/dev", "/proc", "/sys")):  # noqa: S108
+            if not path.startswith(("/run", "/var/log", "/tmp", "/dev", "/proc", "/sys")):
                 add(path, "declared by the unit", unit.name, Evidence(path=unit.path))
     for runtime in runtimes:
         for path in _STATE_BY_PROGRAM.get(runtime.program, ()):
@@ -136,11 +136,10 @@ def inspect_data(
             reason = "a network file system" if mount.network else "a file system of its own"
             evidence = mount.evidence[0] if mount.evidence else Evidence(path="/etc/fstab")
             add(mount.target, reason, "", evidence)
-    measured = [
+    return [
         _measure(tree, path, reason, services, evidence)
         for path, (reason, services, evidence) in sorted(places.items())
     ]
-    return measured
 
 
 def _measure(tree: Tree, path: str, reason: str, services: list[str], evidence: Evidence) -> DataDirectory:

@@ -23,8 +23,10 @@ _ADDRESS: Final = re.compile(r"^(?:https?://|tcp://)?(?P<host>\[[0-9a-fA-F:]*\]|
 _PORT_VARIABLE: Final = re.compile(r"^(?:[A-Z0-9]+_)*(?:PORT|LISTEN_PORT|HTTP_PORT|SERVER_PORT)$")
 _ADDRESS_VARIABLE: Final = re.compile(r"^(?:[A-Z0-9]+_)*(?:BIND|LISTEN|ADDR|ADDRESS|BIND_ADDRESS|LISTEN_ADDR)$")
 # Variables that name a port of somebody else.
-_FOREIGN_VARIABLE: Final = re.compile(r"^(?:DB|DATABASE|POSTGRES|PG|MYSQL|REDIS|SMTP|MAIL|MONGO|AMQP|RABBITMQ|PROXY|REMOTE|"
-                                      r"KAFKA|LDAP|MEMCACHED|STATSD|SYSLOG)")  # fmt: skip
+_FOREIGN_VARIABLE: Final = re.compile(
+    r"^(?:DB|DATABASE|POSTGRES|PG|MYSQL|REDIS|SMTP|MAIL|MONGO|AMQP|RABBITMQ|"
+    r"PROXY|REMOTE|KAFKA|LDAP|MEMCACHED|STATSD|SYSLOG)"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,36 +43,112 @@ class _KnownServer:
 
 # Where servers say their port, and the port that they take when nothing says one. Patterns have one group.
 _SERVERS: Final = (
-    _KnownServer("postgres", ("postgresql",), ("/etc/postgresql", "/var/lib/pgsql"), 5432,
-                 r"^\s*port\s*=\s*([0-9]+)", r"^\s*listen_addresses\s*=\s*'([^']*)'", "localhost"),
-    _KnownServer("mysqld", ("mysql", "mariadb", "mysqld"), ("/etc/mysql", "/etc/my.cnf", "/etc/my.cnf.d"), 3306,
-                 r"^\s*port\s*=\s*([0-9]+)", r"^\s*bind[-_]address\s*=\s*(\S+)"),
-    _KnownServer("redis-server", ("redis", "redis-server", "valkey"), ("/etc/redis", "/etc/redis.conf"), 6379,
-                 r"^port\s+([0-9]+)", r"^bind\s+(\S+)", "localhost"),
-    _KnownServer("mongod", ("mongod", "mongodb"), ("/etc/mongod.conf", "/etc/mongodb.conf"), 27017,
-                 r"^\s*port\s*[:=]\s*([0-9]+)", r"^\s*bind_?[iI]p\s*[:=]\s*(\S+)", "localhost"),
-    _KnownServer("memcached", ("memcached",), ("/etc/memcached.conf",), 11211, r"^-p\s+([0-9]+)", r"^-l\s+(\S+)",
-                 "localhost"),
-    _KnownServer("rabbitmq", ("rabbitmq-server",), ("/etc/rabbitmq/rabbitmq.conf",), 5672,
-                 r"^listeners\.tcp\.\w+\s*=\s*(?:\S*:)?([0-9]+)", r"^listeners\.tcp\.\w+\s*=\s*(\S+):[0-9]+"),
-    _KnownServer("vsftpd", ("vsftpd",), ("/etc/vsftpd.conf", "/etc/vsftpd/vsftpd.conf"), 21, r"^listen_port=([0-9]+)",
-                 r"^listen_address=(\S+)"),
+    _KnownServer(
+        "postgres",
+        ("postgresql",),
+        ("/etc/postgresql", "/var/lib/pgsql"),
+        5432,
+        r"^\s*port\s*=\s*([0-9]+)",
+        r"^\s*listen_addresses\s*=\s*'([^']*)'",
+        "localhost",
+    ),
+    _KnownServer(
+        "mysqld",
+        ("mysql", "mariadb", "mysqld"),
+        ("/etc/mysql", "/etc/my.cnf", "/etc/my.cnf.d"),
+        3306,
+        r"^\s*port\s*=\s*([0-9]+)",
+        r"^\s*bind[-_]address\s*=\s*(\S+)",
+    ),
+    _KnownServer(
+        "redis-server",
+        ("redis", "redis-server", "valkey"),
+        ("/etc/redis", "/etc/redis.conf"),
+        6379,
+        r"^port\s+([0-9]+)",
+        r"^bind\s+(\S+)",
+        "localhost",
+    ),
+    _KnownServer(
+        "mongod",
+        ("mongod", "mongodb"),
+        ("/etc/mongod.conf", "/etc/mongodb.conf"),
+        27017,
+        r"^\s*port\s*[:=]\s*([0-9]+)",
+        r"^\s*bind_?[iI]p\s*[:=]\s*(\S+)",
+        "localhost",
+    ),
+    _KnownServer(
+        "memcached",
+        ("memcached",),
+        ("/etc/memcached.conf",),
+        11211,
+        r"^-p\s+([0-9]+)",
+        r"^-l\s+(\S+)",
+        "localhost",
+    ),
+    _KnownServer(
+        "rabbitmq",
+        ("rabbitmq-server",),
+        ("/etc/rabbitmq/rabbitmq.conf",),
+        5672,
+        r"^listeners\.tcp\.\w+\s*=\s*(?:\S*:)?([0-9]+)",
+        r"^listeners\.tcp\.\w+\s*=\s*(\S+):[0-9]+",
+    ),
+    _KnownServer(
+        "vsftpd",
+        ("vsftpd",),
+        ("/etc/vsftpd.conf", "/etc/vsftpd/vsftpd.conf"),
+        21,
+        r"^listen_port=([0-9]+)",
+        r"^listen_address=(\S+)",
+    ),
     _KnownServer("bind", ("named", "bind9"), (), 53, "", ""),
     _KnownServer("dovecot", ("dovecot",), (), 143, "", ""),
     _KnownServer("postfix", ("postfix",), (), 25, "", "", "localhost"),
     _KnownServer("exim", ("exim4",), (), 25, "", "", "localhost"),
     _KnownServer("smbd", ("smbd", "smb"), (), 445, "", ""),
-    _KnownServer("elasticsearch", ("elasticsearch", "opensearch"), ("/etc/elasticsearch/elasticsearch.yml",), 9200,
-                 r"^http\.port:\s*([0-9]+)", r"^network\.host:\s*(\S+)", "localhost", True),
-    _KnownServer("cassandra", ("cassandra",), ("/etc/cassandra/cassandra.yaml",), 9042,
-                 r"^native_transport_port:\s*([0-9]+)", r"^rpc_address:\s*(\S+)", "localhost"),
-    _KnownServer("tomcat", ("tomcat", "tomcat9", "tomcat10"), ("/etc/tomcat9/server.xml", "/etc/tomcat10/server.xml",
-                 "/etc/tomcat/server.xml"), 8080, r'<Connector\s+port="([0-9]+)"', r'<Connector[^>]*\baddress="([^"]+)"', "*",
-                 True),
-    _KnownServer("grafana", ("grafana-server",), ("/etc/grafana/grafana.ini",), 3000, r"^http_port\s*=\s*([0-9]+)",
-                 r"^http_addr\s*=\s*(\S+)", "*", True),
+    _KnownServer(
+        "elasticsearch",
+        ("elasticsearch", "opensearch"),
+        ("/etc/elasticsearch/elasticsearch.yml",),
+        9200,
+        r"^http\.port:\s*([0-9]+)",
+        r"^network\.host:\s*(\S+)",
+        "localhost",
+        True,
+    ),
+    _KnownServer(
+        "cassandra",
+        ("cassandra",),
+        ("/etc/cassandra/cassandra.yaml",),
+        9042,
+        r"^native_transport_port:\s*([0-9]+)",
+        r"^rpc_address:\s*(\S+)",
+        "localhost",
+    ),
+    _KnownServer(
+        "tomcat",
+        ("tomcat", "tomcat9", "tomcat10"),
+        ("/etc/tomcat9/server.xml", "/etc/tomcat10/server.xml", "/etc/tomcat/server.xml"),
+        8080,
+        r'<Connector\s+port="([0-9]+)"',
+        r'<Connector[^>]*\baddress="([^"]+)"',
+        "*",
+        True,
+    ),
+    _KnownServer(
+        "grafana",
+        ("grafana-server",),
+        ("/etc/grafana/grafana.ini",),
+        3000,
+        r"^http_port\s*=\s*([0-9]+)",
+        r"^http_addr\s*=\s*(\S+)",
+        "*",
+        True,
+    ),
     _KnownServer("prometheus", ("prometheus",), (), 9090, "", "", "*", True),
-)  # fmt: skip
+)
 
 
 def inspect_listeners(tree: Tree, units: Sequence[Unit], known: Sequence[Listener]) -> list[Listener]:
@@ -110,8 +188,15 @@ def _from_socket(tree: Tree, unit: Unit) -> list[Listener]:
                 match = re.search(r"([0-9]{1,5})$", value)
                 if match:
                     address = value[: match.start()].rstrip(":") or "*"
-                    found.append(Listener(protocol=protocol, address=address, port=int(match[1]), service=unit.name,
-                                          evidence=evidence))  # fmt: skip
+                    found.append(
+                        Listener(
+                            protocol=protocol,
+                            address=address,
+                            port=int(match[1]),
+                            service=unit.name,
+                            evidence=evidence,
+                        )
+                    )
         return found
     return []
 
@@ -124,8 +209,17 @@ def _from_haproxy(tree: Tree, unit: Unit) -> list[Listener]:
     for number, line in enumerate(tree.read_lines(path), 1):
         match = re.match(r"\s*bind\s+(\S*):([0-9]{1,5})\b", line)
         if match:
-            found.append(Listener(protocol="tcp", address=match[1] or "*", port=int(match[2]), service=unit.name,
-                                  program="haproxy", http=True, evidence=[Evidence(path=path, line=number)]))  # fmt: skip
+            found.append(
+                Listener(
+                    protocol="tcp",
+                    address=match[1] or "*",
+                    port=int(match[2]),
+                    service=unit.name,
+                    program="haproxy",
+                    http=True,
+                    evidence=[Evidence(path=path, line=number)],
+                )
+            )
     return found
 
 
@@ -148,8 +242,18 @@ def _from_server(tree: Tree, unit: Unit) -> list[Listener]:
             evidence = [Evidence(path=path, line=line[1])]
     if not 0 < port < 65536:
         return []
-    return [Listener(protocol="tcp", address=address, port=port, service=unit.name, program=server.program,
-                     origin=origin, http=server.http, evidence=evidence)]  # fmt: skip
+    return [
+        Listener(
+            protocol="tcp",
+            address=address,
+            port=port,
+            service=unit.name,
+            program=server.program,
+            origin=origin,
+            http=server.http,
+            evidence=evidence,
+        )
+    ]
 
 
 def _configuration_files(tree: Tree, places: Sequence[str]) -> list[str]:
@@ -206,10 +310,16 @@ def from_command(unit: Unit) -> list[Listener]:
                 places += _parse_address(one.value, one.source or unit.path)
     distinct = {(port): (address, path) for address, port, path in reversed(places) if 0 < port < 65536}
     return [
-        Listener(protocol="tcp", address=address, port=port, service=unit.name, http=_speaks_http(unit),
-                 evidence=[Evidence(path=path)])
+        Listener(
+            protocol="tcp",
+            address=address,
+            port=port,
+            service=unit.name,
+            http=_speaks_http(unit),
+            evidence=[Evidence(path=path)],
+        )
         for port, (address, path) in sorted(distinct.items())
-    ]  # fmt: skip
+    ]
 
 
 def _parse_address(text: str, path: str) -> list[tuple[str, int, str]]:

@@ -19,18 +19,17 @@ _MAX_MOUNTS: Final = 1000
 
 def inspect_mounts(tree: Tree) -> list[Mount]:
     """Every mount that the guest's configuration asks for."""
-    found: list[Mount] = []
-    for line in parse_fstab(tree.read_lines("/etc/fstab"))[:_MAX_MOUNTS]:
-        found.append(
-            Mount(
-                source=line.source,
-                target=line.target,
-                kind=line.kind,
-                options=list(line.options),
-                network=line.kind in _NETWORK,
-                evidence=[Evidence(path="/etc/fstab", line=line.line)],
-            )
+    found = [
+        Mount(
+            source=line.source,
+            target=line.target,
+            kind=line.kind,
+            options=list(line.options),
+            network=line.kind in _NETWORK,
+            evidence=[Evidence(path="/etc/fstab", line=line.line)],
         )
+        for line in parse_fstab(tree.read_lines("/etc/fstab"))[:_MAX_MOUNTS]
+    ]
     for path in tree.files("/etc/systemd/system", suffix=".mount")[:_MAX_MOUNTS]:
         section = parse_unit(tree.read_text(path) or "")
         what, where, kind = (section.last("Mount", key) for key in ("What", "Where", "Type"))

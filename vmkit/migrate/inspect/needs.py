@@ -55,7 +55,7 @@ def inspect_kernel(tree: Tree, units: Iterable[Unit], packages: Packages, owners
     found: list[Need] = []
     found += _modules(tree)
     for name in tree.names("/var/lib/dkms"):
-        if tree.is_directory(f"/var/lib/dkms/{name}") and name not in ("mok",):
+        if tree.is_directory(f"/var/lib/dkms/{name}") and name != "mok":
             found.append(Need(kind="dkms", name=name, evidence=[Evidence(path=f"/var/lib/dkms/{name}")]))
     found += _sysctl(tree)
     found += _filters(tree)
@@ -191,11 +191,11 @@ def inspect_network(tree: Tree, listeners: Iterable[Listener], mounts: Iterable[
         if listener.port is not None and listener.address not in _ANY_OR_LOCAL:
             name = f"{listener.address}:{listener.port}"
             found.append(Need(kind="fixed-address", name=name, evidence=listener.evidence))
-    for mount in mounts:
-        if mount.network:
-            found.append(
-                Need(kind="network-mount", name=f"{mount.source} on {mount.target}", evidence=mount.evidence)
-            )
+    found += [
+        Need(kind="network-mount", name=f"{mount.source} on {mount.target}", evidence=mount.evidence)
+        for mount in mounts
+        if mount.network
+    ]
     return found[:500]
 
 

@@ -60,7 +60,9 @@ def inspect_packages(tree: Tree) -> tuple[Packages, Ownership]:
             return _read_rpm(tree, f"{folder}/rpmdb.sqlite")
         for name in ("Packages.db", "Packages"):
             if tree.is_file(f"{folder}/{name}"):
-                problem = "the rpm database is in an older format (Berkeley DB or ndb): only the guest's own rpm reads it"
+                problem = (
+                    "the rpm database is in an older format (Berkeley DB, ndb): only the guest's own rpm reads it"
+                )
                 return Packages(
                     manager="rpm", problem=problem, evidence=[Evidence(path=f"{folder}/{name}")]
                 ), Ownership()

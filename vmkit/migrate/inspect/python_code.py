@@ -7,49 +7,91 @@ from __future__ import annotations
 
 import ast
 import posixpath
-import sys
-import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
 from vmkit.migrate.facts import Evidence
+from vmkit.migrate.inspect.python_libraries import (
+    MAX_FILE_BYTES,
+    MAX_FILES,
+    MAX_PLACES,
+    SKIPPED_FOLDERS,
+    library_folders,
+    parse_source,
+    resolve_libraries,
+)
 from vmkit.migrate.tree.rooted import Tree
 from vmkit.migrate.tree.volume import Kind
 
-MAX_FILES: Final = 2000
 MAX_SOURCE_BYTES: Final = 20 * 2**20
-_MAX_FILE_BYTES: Final = 2**20
-_MAX_PLACES: Final = 50
-_SKIPPED: Final = frozenset(
-    {"__pycache__", ".git", "tests", "test", "node_modules", "docs", ".venv", "venv", "env", ".tox",
-     "site-packages",
-     "dist-packages", "migrations"}
-)  # fmt: skip
 
-_WSGI_FRAMEWORKS: Final = {"flask": "Flask", "bottle": "Bottle", "falcon": "Falcon", "django": "Django",
-                           "pyramid": "Pyramid", "werkzeug": "Werkzeug", "webob": "WebOb",
-                           "cherrypy": "CherryPy"}  # fmt: skip
-_ASGI_FRAMEWORKS: Final = {"fastapi": "FastAPI", "starlette": "Starlette", "quart": "Quart", "litestar": "Litestar",
-                           "sanic": "Sanic", "blacksheep": "BlackSheep"}  # fmt: skip
+_WSGI_FRAMEWORKS: Final = {
+    "flask": "Flask",
+    "bottle": "Bottle",
+    "falcon": "Falcon",
+    "django": "Django",
+    "pyramid": "Pyramid",
+    "werkzeug": "Werkzeug",
+    "webob": "WebOb",
+    "cherrypy": "CherryPy",
+}
+_ASGI_FRAMEWORKS: Final = {
+    "fastapi": "FastAPI",
+    "starlette": "Starlette",
+    "quart": "Quart",
+    "litestar": "Litestar",
+    "sanic": "Sanic",
+    "blacksheep": "BlackSheep",
+}
 _OWN_SERVERS: Final = {"aiohttp": "aiohttp", "tornado": "Tornado", "twisted": "Twisted"}
 _WSGI_CALLS: Final = frozenset(
     {"Flask", "Bottle", "default_app", "get_wsgi_application", "make_wsgi_app", "WSGIApplication", "App"}
 )
 _ASGI_CALLS: Final = frozenset({"FastAPI", "Starlette", "Quart", "Litestar", "get_asgi_application"})
 _WRITERS: Final = frozenset(
-    {"write_text", "write_bytes", "mkdir", "makedirs", "unlink", "remove", "rename", "replace", "rmtree",
-     "copyfile",
-     "copytree", "touch", "symlink_to", "NamedTemporaryFile", "TemporaryFile", "TemporaryDirectory",
-     "mkstemp", "mkdtemp"}
-)  # fmt: skip
+    {
+        "write_text",
+        "write_bytes",
+        "mkdir",
+        "makedirs",
+        "unlink",
+        "remove",
+        "rename",
+        "replace",
+        "rmtree",
+        "copyfile",
+        "copytree",
+        "touch",
+        "symlink_to",
+        "NamedTemporaryFile",
+        "TemporaryFile",
+        "TemporaryDirectory",
+        "mkstemp",
+        "mkdtemp",
+    }
+)
 _WRITER_MODULES: Final = frozenset({"os", "shutil", "tempfile", "pathlib"})
 _PROCESSES: Final = frozenset(
-    {"Popen", "run", "call", "check_call", "check_output", "system", "fork", "spawnv", "execv", "Thread",
-     "Process",
-     "ThreadPoolExecutor", "ProcessPoolExecutor", "create_subprocess_exec", "create_subprocess_shell",
-     "start_new_thread"}
-)  # fmt: skip
+    {
+        "Popen",
+        "run",
+        "call",
+        "check_call",
+        "check_output",
+        "system",
+        "fork",
+        "spawnv",
+        "execv",
+        "Thread",
+        "Process",
+        "ThreadPoolExecutor",
+        "ProcessPoolExecutor",
+        "create_subprocess_exec",
+        "create_subprocess_shell",
+        "start_new_thread",
+    }
+)
 _PROCESS_MODULES: Final = frozenset(
     {"subprocess", "os", "threading", "multiprocessing", "concurrent", "asyncio", "_thread"}
 )
@@ -98,82 +140,12 @@ def scan_application(
         _scan_file(tree, path, found, entry=path == entry or not entry, variables=variables or {})
     if not found.callable_name and entry and not found.application:
         found.application = "script"
-    _resolve_libraries(tree, _library_folders(tree, root, program), found)
+    folders = library_folders(tree, root, program, shared=_shares_folder(root))
+    libraries = resolve_libraries(tree, folders, found.foreign_imports)
+    found.libraries, found.unresolved = libraries.found, libraries.unresolved
+    found.native_modules += libraries.native_modules
+    found.problems += libraries.problems
     return found
-
-
-def _library_folders(tree: Tree, root: str, program: str) -> list[str]:
-    homes = [posixpath.join(root, name) for name in ("venv", ".venv", "env")] if not _shares_folder(root) else []
-    if program.startswith("/") and posixpath.basename(posixpath.dirname(program)) == "bin":
-        homes.insert(0, posixpath.dirname(posixpath.dirname(program)))
-    homes += ["/usr/local", "/usr"]
-    found = ["/usr/lib/python3/dist-packages"]
-    for home in dict.fromkeys(homes):
-        for name in tree.names(f"{home}/lib"):
-            if name.startswith("python3"):
-                found += [f"{home}/lib/{name}/site-packages", f"{home}/lib/{name}/dist-packages"]
-    return [folder for folder in found if tree.is_directory(folder)]
-
-
-def _resolve_libraries(tree: Tree, folders: list[str], found: PythonApplication) -> None:
-    """Finds what is imported, and what that imports in turn; compiled modules on the way count."""
-    direct = set(found.foreign_imports) - sys.stdlib_module_names
-    todo = sorted(direct)
-    seen = set(todo)
-    files = 0
-    while todo:
-        name = todo.pop()
-        place = next((one for one in (f"{folder}/{name}" for folder in folders) if _is_library(tree, one)), "")
-        if not place:
-            # A library may ask for others that it can do without; what the application asks for it needs.
-            if name in direct:
-                found.unresolved.add(name)
-            continue
-        found.libraries.add(name)
-        for path in _library_files(tree, place):
-            if path.endswith(".so"):
-                if len(found.native_modules) < _MAX_PLACES:
-                    found.native_modules.append(path)
-                continue
-            files += 1
-            if files > MAX_FILES:
-                found.problems.append(f"its libraries have more than {MAX_FILES} files: not all were read")
-                return
-            for one in _imports_of(tree, path) - seen - sys.stdlib_module_names:
-                seen.add(one)
-                todo.append(one)
-
-
-def _is_library(tree: Tree, place: str) -> bool:
-    return tree.is_directory(place) or tree.is_file(f"{place}.py") or bool(_compiled(tree, place))
-
-
-def _compiled(tree: Tree, place: str) -> list[str]:
-    folder, name = posixpath.split(place)
-    return [f"{folder}/{one}" for one in tree.names(folder) if one.startswith(f"{name}.") and one.endswith(".so")]
-
-
-def _library_files(tree: Tree, place: str) -> Iterator[str]:
-    if tree.is_file(f"{place}.py"):
-        yield f"{place}.py"
-    yield from _compiled(tree, place)
-    for entry in tree.walk(place, enter=lambda path: posixpath.basename(path) not in _SKIPPED):
-        if entry.kind is Kind.FILE and entry.path.endswith((".py", ".so")):
-            yield entry.path
-
-
-def _imports_of(tree: Tree, path: str) -> set[str]:
-    raw = tree.read_bytes(path, limit=_MAX_FILE_BYTES)
-    module = parse_source(raw.decode("utf-8", "replace")) if raw else None
-    if module is None:
-        return set()
-    names: set[str] = set()
-    for node in ast.walk(module):
-        if isinstance(node, ast.Import):
-            names.update(one.name.split(".", 1)[0] for one in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
-            names.add(node.module.split(".", 1)[0])
-    return names
 
 
 def _shares_folder(root: str) -> bool:
@@ -194,13 +166,13 @@ def _shares_folder(root: str) -> bool:
 
 def _sources(tree: Tree, root: str, found: PythonApplication) -> Iterator[str]:
     count = 0
-    for entry in tree.walk(root, enter=lambda path: posixpath.basename(path) not in _SKIPPED):
+    for entry in tree.walk(root, enter=lambda path: posixpath.basename(path) not in SKIPPED_FOLDERS):
         name = posixpath.basename(entry.path)
         if entry.kind is not Kind.FILE:
             if entry.kind is Kind.DIRECTORY:
                 found.local_modules.add(name)
             continue
-        if name.endswith((".so", ".pyd")) and len(found.native_modules) < _MAX_PLACES:
+        if name.endswith((".so", ".pyd")) and len(found.native_modules) < MAX_PLACES:
             found.native_modules.append(entry.path)
         if name.endswith(".py"):
             count += 1
@@ -213,22 +185,12 @@ def _sources(tree: Tree, root: str, found: PythonApplication) -> Iterator[str]:
             yield entry.path
 
 
-def parse_source(text: str) -> ast.Module | None:
-    """The syntax tree, or None where it is no Python of this version (or made to exhaust the parser)."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            return ast.parse(text)
-        except (SyntaxError, ValueError, RecursionError, MemoryError):
-            return None
-
-
 def _scan_file(tree: Tree, path: str, found: PythonApplication, *, entry: bool, variables: dict[str, str]) -> None:
-    raw = tree.read_bytes(path, limit=_MAX_FILE_BYTES + 1)
+    raw = tree.read_bytes(path, limit=MAX_FILE_BYTES + 1)
     if raw is None:
         return
-    if len(raw) > _MAX_FILE_BYTES:
-        found.problems.append(f"{path} is longer than {_MAX_FILE_BYTES} bytes: not read")
+    if len(raw) > MAX_FILE_BYTES:
+        found.problems.append(f"{path} is longer than {MAX_FILE_BYTES} bytes: not read")
         return
     found.source_bytes += len(raw)
     module = parse_source(raw.decode("utf-8", "replace"))
@@ -264,7 +226,7 @@ class _Scan:
                 self._found.framework = framework
 
     def _place(self, places: list[Evidence], node: ast.expr) -> None:
-        if len(places) < _MAX_PLACES:
+        if len(places) < MAX_PLACES:
             places.append(Evidence(path=self._path, line=node.lineno))
 
     def _call(self, node: ast.Call) -> None:
@@ -292,7 +254,7 @@ class _Scan:
                 values.append((node.args[0], node.args[1]))
         for host, port in values:
             number = self._number(port)
-            if number is not None and 0 < number < 65536 and len(self._found.ports) < _MAX_PLACES:
+            if number is not None and 0 < number < 65536 and len(self._found.ports) < MAX_PLACES:
                 address = host.value if isinstance(host, ast.Constant) and isinstance(host.value, str) else "*"
                 self._found.ports.append((address or "*", number, Evidence(path=self._path, line=node.lineno)))
 

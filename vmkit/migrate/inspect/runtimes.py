@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import posixpath
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 from vmkit.migrate.facts import Evidence, Listener, Runtime, StaticSite, Unit
+from vmkit.migrate.inspect.javascript_code import inspect_node
 from vmkit.migrate.inspect.python_code import PythonApplication, scan_application
 from vmkit.migrate.inspect.system import read_machine
 from vmkit.migrate.inspect.unit_files import split_words
 from vmkit.migrate.tree.rooted import Tree
-from vmkit.migrate.tree.volume import Kind
 
 _HEAD_BYTES: Final = 4096
-_SCRIPT_BYTES: Final = 2**20
-_MAX_SCRIPTS: Final = 500
 _WRAPPERS: Final = frozenset(
     {"env", "nice", "ionice", "setsid", "exec", "authbind", "chrt", "numactl", "stdbuf", "sudo", "nohup"}
 )
@@ -24,20 +22,39 @@ _SHELLS: Final = frozenset({"sh", "bash", "dash", "zsh", "ash", "ksh"})
 _WSGI_SERVERS: Final = frozenset({"gunicorn", "gunicorn3", "waitress-serve", "mod_wsgi-express", "uwsgi"})
 _ASGI_SERVERS: Final = frozenset({"uvicorn", "hypercorn", "daphne"})
 _INTERPRETERS: Final = (
-    (re.compile(r"^python[0-9.]*$|^pypy[0-9.]*$"), "python"), (re.compile(r"^node(?:js)?$"), "node"),
-    (re.compile(r"^java$"), "java"), (re.compile(r"^ruby[0-9.]*$|^bundle$|^puma$|^unicorn$|^rails$"), "ruby"),
-    (re.compile(r"^php[0-9.]*$|^php-fpm[0-9.]*$"), "php"), (re.compile(r"^perl[0-9.]*$"), "perl"),
-    (re.compile(r"^dotnet$"), "dotnet"), (re.compile(r"^(?:npm|yarn|pnpm|npx|pm2(?:-runtime)?)$"), "node"),
-    (re.compile(r"^deno$|^bun$"), "node"), (re.compile(r"^beam\.smp$|^erl$|^mix$|^elixir$"), "erlang"),
-)  # fmt: skip
+    (re.compile(r"^python[0-9.]*$|^pypy[0-9.]*$"), "python"),
+    (re.compile(r"^node(?:js)?$"), "node"),
+    (re.compile(r"^java$"), "java"),
+    (re.compile(r"^ruby[0-9.]*$|^bundle$|^puma$|^unicorn$|^rails$"), "ruby"),
+    (re.compile(r"^php[0-9.]*$|^php-fpm[0-9.]*$"), "php"),
+    (re.compile(r"^perl[0-9.]*$"), "perl"),
+    (re.compile(r"^dotnet$"), "dotnet"),
+    (re.compile(r"^(?:npm|yarn|pnpm|npx|pm2(?:-runtime)?)$"), "node"),
+    (re.compile(r"^deno$|^bun$"), "node"),
+    (re.compile(r"^beam\.smp$|^erl$|^mix$|^elixir$"), "erlang"),
+)
 _SERVERS: Final = {
-    "nginx": "nginx", "apache2": "apache", "apachectl": "apache", "apache2ctl": "apache", "httpd": "apache",
-    "mysqld": "mysql", "mariadbd": "mysql", "mysqld_safe": "mysql", "postgres": "postgresql",
+    "nginx": "nginx",
+    "apache2": "apache",
+    "apachectl": "apache",
+    "apache2ctl": "apache",
+    "httpd": "apache",
+    "mysqld": "mysql",
+    "mariadbd": "mysql",
+    "mysqld_safe": "mysql",
+    "postgres": "postgresql",
     "postmaster": "postgresql",
-    "pg_ctlcluster": "postgresql", "redis-server": "redis", "mongod": "mongodb", "memcached": "memcached",
-    "haproxy": "haproxy", "caddy": "caddy", "varnishd": "varnish", "squid": "squid", "rabbitmq-server": "rabbitmq",
+    "pg_ctlcluster": "postgresql",
+    "redis-server": "redis",
+    "mongod": "mongodb",
+    "memcached": "memcached",
+    "haproxy": "haproxy",
+    "caddy": "caddy",
+    "varnishd": "varnish",
+    "squid": "squid",
+    "rabbitmq-server": "rabbitmq",
     "postgresql": "postgresql",
-}  # fmt: skip
+}
 _SERVICE_SERVERS: Final = re.compile(
     r"^(?P<name>postgresql|mysql|mariadb|redis(?:-server)?|mongod|mongodb|rabbitmq-server|elasticsearch|opensearch|cassandra|"
     r"influxdb|couchdb|neo4j|etcd|clickhouse-server|minio|valkey|memcached)(?:@.*|-[0-9.]+)?\.service$"
@@ -73,10 +90,16 @@ def _runtime(tree: Tree, unit: Unit, sites: Sequence[StaticSite]) -> tuple[Runti
         application = "static" if static and not any(site.dynamic for site in static) else ""
         root = static[0].root if len(static) == 1 else ""
         return (
-            Runtime(service=unit.name, language="native", program=_SERVERS[program], application=application, root=root,
-                    evidence=evidence),
+            Runtime(
+                service=unit.name,
+                language="native",
+                program=_SERVERS[program],
+                application=application,
+                root=root,
+                evidence=evidence,
+            ),
             [],
-        )  # fmt: skip
+        )
     if program in _WSGI_SERVERS or program in _ASGI_SERVERS:
         return _python_server(tree, unit, words, program)
     language = _language(program)
@@ -88,21 +111,39 @@ def _runtime(tree: Tree, unit: Unit, sites: Sequence[StaticSite]) -> tuple[Runti
     if language == "python":
         return _python(tree, unit, words)
     if language == "node":
-        return _node(tree, unit, words)
+        return inspect_node(tree, unit, words)
     if language == "java":
-        return Runtime(service=unit.name, language="java", program="java", entry_point=_java_entry(words),
-                       root=_folder(unit, _java_entry(words)), evidence=evidence), []  # fmt: skip
+        return Runtime(
+            service=unit.name,
+            language="java",
+            program="java",
+            entry_point=_java_entry(words),
+            root=_folder(unit, _java_entry(words)),
+            evidence=evidence,
+        ), []
     if language:
         entry = next((word for word in words[1:] if not word.startswith("-")), words[0])
-        return Runtime(service=unit.name, language=language, program=program, entry_point=entry,
-                       root=_folder(unit, entry), evidence=evidence), []  # fmt: skip
+        return Runtime(
+            service=unit.name,
+            language=language,
+            program=program,
+            entry_point=entry,
+            root=_folder(unit, entry),
+            evidence=evidence,
+        ), []
     return _binary(tree, unit, words[0]), []
 
 
 def _family(name: str) -> str:
-    return {"mariadb": "mysql", "redis-server": "redis", "valkey": "redis", "mongod": "mongodb",
-            "rabbitmq-server": "rabbitmq", "opensearch": "elasticsearch",
-            "clickhouse-server": "clickhouse"}.get(name, name)  # fmt: skip
+    return {
+        "mariadb": "mysql",
+        "redis-server": "redis",
+        "valkey": "redis",
+        "mongod": "mongodb",
+        "rabbitmq-server": "rabbitmq",
+        "opensearch": "elasticsearch",
+        "clickhouse-server": "clickhouse",
+    }.get(name, name)
 
 
 def _command(unit: Unit) -> list[str]:
@@ -130,7 +171,7 @@ def _language(program: str) -> str:
 
 
 def _through_shebang(tree: Tree, words: list[str], unit: Unit) -> tuple[str, list[str]]:
-    """For a script that is started by name: the language its first line asks for, and the words as they will be."""
+    """For a script that is started by name: the language its first line asks for, and the words in full."""
     path = words[0] if words[0].startswith("/") else posixpath.join(unit.working_directory or "/", words[0])
     if posixpath.basename(words[0]) in _SHELLS:
         return "shell", words
@@ -175,11 +216,17 @@ def _python(tree: Tree, unit: Unit, words: list[str]) -> tuple[Runtime, list[Lis
         entry = _module_path(tree, unit.working_directory or "/", module)
         if not entry:
             problem = f"the module {module} was not found in its working directory"
-            return Runtime(service=unit.name, language="python", program=words[0], entry_point=module, problems=[problem],
-                           evidence=unit.evidence), []  # fmt: skip
+            return Runtime(
+                service=unit.name,
+                language="python",
+                program=words[0],
+                entry_point=module,
+                problems=[problem],
+                evidence=unit.evidence,
+            ), []
     else:
         entry = posixpath.normpath(posixpath.join(unit.working_directory or "/", arguments[0]))
-    return _python_runtime(tree, unit, words[0], entry, _folder(unit, entry), "", "")
+    return _python_runtime(tree, unit, program=words[0], entry=entry, root=_folder(unit, entry))
 
 
 def _program_path(unit: Unit) -> str:
@@ -202,10 +249,24 @@ def _python_server(tree: Tree, unit: Unit, words: list[str], server: str) -> tup
     kind = "asgi" if server in _ASGI_SERVERS or "UvicornWorker" in " ".join(words) else "wsgi"
     if not entry:
         problem = f"the application {target or '(not named on the command line)'} was not found"
-        return Runtime(service=unit.name, language="python", program=server, entry_point=target, application=kind,
-                       root=folder, problems=[problem], evidence=unit.evidence), []  # fmt: skip
+        return Runtime(
+            service=unit.name,
+            language="python",
+            program=server,
+            entry_point=target,
+            application=kind,
+            root=folder,
+            problems=[problem],
+            evidence=unit.evidence,
+        ), []
     return _python_runtime(
-        tree, unit, server, entry, folder or _folder(unit, entry), kind, name.removesuffix("()")
+        tree,
+        unit,
+        program=server,
+        entry=entry,
+        root=folder or _folder(unit, entry),
+        kind=kind,
+        name=name.removesuffix("()"),
     )
 
 
@@ -218,7 +279,7 @@ def _module_path(tree: Tree, folder: str, module: str) -> str:
 
 
 def _python_runtime(
-    tree: Tree, unit: Unit, program: str, entry: str, root: str, kind: str, name: str
+    tree: Tree, unit: Unit, *, program: str, entry: str, root: str, kind: str = "", name: str = ""
 ) -> tuple[Runtime, list[Listener]]:
     variables = {one.name: one.value for one in unit.environment if one.value is not None}
     scan: PythonApplication = scan_application(
@@ -250,106 +311,18 @@ def _python_runtime(
         evidence=[*unit.evidence, Evidence(path=entry)],
     )
     listeners = [
-        Listener(protocol="tcp", address=address, port=port, service=unit.name, program="python",
-                 http=application in ("wsgi", "asgi"), evidence=[place])
-        for address, port, place in scan.ports
-    ]  # fmt: skip
-    return runtime, listeners
-
-
-# --- JavaScript ----------------------------------------------------------------------------------------------
-
-_IMPORT: Final = re.compile(
-    r"""(?:\brequire\s*\(\s*|\bfrom\s+|\bimport\s*\(\s*|\bimport\s+)['"](?:node:)?([^'"\n]{1,200})['"]"""
-)
-_FETCH_EVENT: Final = re.compile(
-    r"addEventListener\s*\(\s*['\"]fetch['\"]|export\s+default\s*\{[^}]{0,2000}\bfetch\b"
-)
-_LISTEN: Final = re.compile(
-    r"\.listen\s*\(\s*(?P<port>[0-9]{2,5}|process\.env\.(?P<name>\w+)(?:\s*\|\|\s*['\"]?(?P<or>[0-9]{2,5}))?)"
-)
-_FILE_WRITE: Final = re.compile(
-    r"\b(?:writeFile|appendFile|createWriteStream|mkdir|unlink|rename|rmSync|openSync)(?:Sync)?\s*\("
-)
-_CHILD: Final = re.compile(r"\b(?:child_process|worker_threads|cluster)\b")
-_EVAL: Final = re.compile(r"\beval\s*\(|\bnew\s+Function\s*\(")
-
-
-def _node(tree: Tree, unit: Unit, words: list[str]) -> tuple[Runtime, list[Listener]]:
-    entry_word = next((word for word in words[1:] if not word.startswith("-")), "")
-    folder = unit.working_directory or (posixpath.dirname(entry_word) if entry_word.startswith("/") else "")
-    entry = (
-        posixpath.normpath(posixpath.join(folder or "/", entry_word))
-        if entry_word.endswith((".js", ".mjs", ".cjs"))
-        else ""
-    )
-    root = folder or posixpath.dirname(entry)
-    imports: set[str] = set()
-    writes: list[Evidence] = []
-    children: list[Evidence] = []
-    evals: list[Evidence] = []
-    native: list[str] = []
-    ports: list[tuple[int, Evidence]] = []
-    fetch = False
-    size = 0
-    variables = {one.name: one.value for one in unit.environment}
-    for path in _scripts(tree, root, native) if root not in ("", "/") else [entry]:
-        text = tree.read_text(path, limit=_SCRIPT_BYTES) or ""
-        size += len(text)
-        fetch = fetch or (bool(_FETCH_EVENT.search(text)) and (path == entry or not entry))
-        imports.update(one[1] for one in _IMPORT.finditer(text))
-        for number, line in enumerate(text.splitlines(), 1):
-            place = Evidence(path=path, line=number)
-            for pattern, places in ((_FILE_WRITE, writes), (_CHILD, children), (_EVAL, evals)):
-                if pattern.search(line) and len(places) < 50:
-                    places.append(place)
-            listen = _LISTEN.search(line)
-            if listen:
-                value = variables.get(listen["name"] or "") or listen["or"] or listen["port"]
-                if value.isdigit():
-                    ports.append((int(value[:5]), place))
-    foreign = sorted(name for name in imports if not name.startswith((".", "/")))
-    http = bool({"http", "https", "express", "fastify", "koa", "hono", "@hapi/hapi"} & set(foreign)) or fetch
-    runtime = Runtime(
-        service=unit.name,
-        language="node",
-        program=posixpath.basename(words[0]),
-        entry_point=entry or entry_word,
-        application="fetch" if fetch else "script",
-        framework=next(
-            (name for name in ("express", "fastify", "koa", "hono", "next", "@nestjs/core") if name in foreign), ""
-        ),
-        root=root,
-        imports=foreign,
-        native_modules=native,
-        file_writes=writes,
-        dynamic=evals,
-        threads_or_processes=children,
-        source_bytes=size,
-        problems=[] if entry else ["its entry point is not named on the command line"],
-        evidence=unit.evidence,
-    )
-    return runtime, [
         Listener(
-            protocol="tcp", address="*", port=port, service=unit.name, program="node", http=http, evidence=[place]
+            protocol="tcp",
+            address=address,
+            port=port,
+            service=unit.name,
+            program="python",
+            http=application in ("wsgi", "asgi"),
+            evidence=[place],
         )
-        for port, place in dict(ports).items()
-        if 0 < port < 65536
+        for address, port, place in scan.ports
     ]
-
-
-def _scripts(tree: Tree, root: str, native: list[str]) -> Iterator[str]:
-    count = 0
-    for entry in tree.walk(root, enter=lambda path: posixpath.basename(path) not in (".git", "test", "tests")):
-        if entry.kind is not Kind.FILE:
-            continue
-        if entry.path.endswith(".node") and len(native) < 50:
-            native.append(entry.path)
-        if "/node_modules/" not in entry.path and entry.path.endswith((".js", ".mjs", ".cjs", ".ts")):
-            count += 1
-            if count > _MAX_SCRIPTS:
-                return
-            yield entry.path
+    return runtime, listeners
 
 
 # --- everything else -----------------------------------------------------------------------------------------
@@ -371,5 +344,12 @@ def _binary(tree: Tree, unit: Unit, path: str) -> Runtime:
     elif machine and b"/rustc/" in head:
         language = "rust"
     problems = [] if machine else [f"{path} is not there" if not head else f"{path} is no program that is known"]
-    return Runtime(service=unit.name, language=language, program=posixpath.basename(path), entry_point=path,
-                   root=_folder(unit, path), problems=problems, evidence=unit.evidence)  # fmt: skip
+    return Runtime(
+        service=unit.name,
+        language=language,
+        program=posixpath.basename(path),
+        entry_point=path,
+        root=_folder(unit, path),
+        problems=problems,
+        evidence=unit.evidence,
+    )

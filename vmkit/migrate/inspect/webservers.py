@@ -31,12 +31,28 @@ def inspect_webservers(tree: Tree) -> tuple[list[Listener], list[StaticSite]]:
         evidence = [Evidence(path=server.path, line=server.line)]
         for address, port, tls in server.listens:
             listeners.append(
-                Listener(protocol="tcp", address=address, port=port, service="nginx.service", program="nginx",
-                         http=not tls, evidence=evidence)
-            )  # fmt: skip
+                Listener(
+                    protocol="tcp",
+                    address=address,
+                    port=port,
+                    service="nginx.service",
+                    program="nginx",
+                    http=not tls,
+                    evidence=evidence,
+                )
+            )
         dynamic = [f"{text} ({path}:{line})" for text, path, line in server.dynamic]
-        sites.append(_site(tree, "nginx.service", server.root or "/usr/share/nginx/html", server.names,
-                           server.listens[0][1], dynamic, evidence))  # fmt: skip
+        sites.append(
+            _site(
+                tree,
+                server.root or "/usr/share/nginx/html",
+                service="nginx.service",
+                names=server.names,
+                port=server.listens[0][1],
+                dynamic=dynamic,
+                evidence=evidence,
+            )
+        )
     for name, main in _APACHE:
         if tree.is_file(main):
             _read_apache(tree, f"{name}.service", main, listeners, sites)
@@ -53,7 +69,14 @@ def _distinct(listeners: list[Listener]) -> list[Listener]:
 
 
 def _site(
-    tree: Tree, service: str, root: str, names: list[str], port: int, dynamic: list[str], evidence: list[Evidence]
+    tree: Tree,
+    root: str,
+    *,
+    service: str,
+    names: list[str],
+    port: int,
+    dynamic: list[str],
+    evidence: list[Evidence],
 ) -> StaticSite:
     size = files = 0
     for entry in tree.walk(root):
@@ -70,8 +93,16 @@ def _site(
             break
     if not tree.is_directory(root):
         dynamic.append(f"its folder {root} is not there")
-    return StaticSite(service=service, root=root, server_names=names, port=port, size_bytes=size, files=files,
-                      dynamic=dynamic[:50], evidence=evidence)  # fmt: skip
+    return StaticSite(
+        service=service,
+        root=root,
+        server_names=names,
+        port=port,
+        size_bytes=size,
+        files=files,
+        dynamic=dynamic[:50],
+        evidence=evidence,
+    )
 
 
 # --- Apache --------------------------------------------------------------------------------------------------
@@ -93,9 +124,16 @@ def _read_apache(tree: Tree, service: str, main: str, listeners: list[Listener],
                 port = parsed[1] if not found_listen else port
                 found_listen = True
                 listeners.append(
-                    Listener(protocol="tcp", address=parsed[0], port=parsed[1], service=service, program="apache",
-                             http=parsed[1] != 443, evidence=[Evidence(path=path, line=number)])
-                )  # fmt: skip
+                    Listener(
+                        protocol="tcp",
+                        address=parsed[0],
+                        port=parsed[1],
+                        service=service,
+                        program="apache",
+                        http=parsed[1] != 443,
+                        evidence=[Evidence(path=path, line=number)],
+                    )
+                )
         elif directive == "documentroot" and value:
             if root and value != root:
                 dynamic.append(f"a second folder, {value} ({path}:{number})")
@@ -106,7 +144,7 @@ def _read_apache(tree: Tree, service: str, main: str, listeners: list[Listener],
         elif _APACHE_DYNAMIC.match(line) and len(dynamic) < 50:
             dynamic.append(f"{' '.join(words[:2])} ({path}:{number})")
     if root and place is not None:
-        sites.append(_site(tree, service, root, names, port, dynamic, [place]))
+        sites.append(_site(tree, root, service=service, names=names, port=port, dynamic=dynamic, evidence=[place]))
 
 
 def _apache_lines(tree: Tree, path: str, base: str, count: list[int]) -> list[tuple[str, int, str]]:

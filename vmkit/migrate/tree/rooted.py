@@ -225,7 +225,7 @@ class Tree:
         return [path for path in paths if self.is_file(path)]
 
     def read_bytes(self, path: str, *, limit: int | None = None) -> bytes | None:
-        """A regular file's content, at most ``limit`` bytes of it (the limits' own otherwise); None without one."""
+        """A regular file's content, at most ``limit`` bytes of it (else the limits' own); None without one."""
         found = self.locate(path)
         return self.read_at(found, limit=limit) if found else None
 
