@@ -1,3 +1,4 @@
+import itertools
 import re
 from datetime import timedelta
 
@@ -90,7 +91,7 @@ def test_every_running_guest_has_its_series(lab):
 def test_labels_are_those_kubevirt_gives(lab):
     plan = running(lab)
     found = lab.read([lab.now])
-    ((name, labels),) = series(
+    ((_name, labels),) = series(
         found, "kubevirt_vmi_memory_available_bytes", namespace=plan.namespace, name=plan.name
     )
     assert [key for key, _ in labels][:3] == ["node", "namespace", "name"]
@@ -120,7 +121,7 @@ def test_cpu_use_stays_within_the_vcpus(lab):
     for (_, labels), values in found.items():
         named = dict(labels)
         limit = cores[named["namespace"], named["name"]] * 1.2
-        for (before, low), (after, high) in zip(values, values[1:], strict=False):
+        for (before, low), (after, high) in itertools.pairwise(values):
             if after - before == 300:
                 assert (high - low) / 300 <= limit
 
@@ -160,7 +161,7 @@ def test_a_stopped_guest_leaves_a_gap_not_zeros():
         lab.read(sample_times(began, lab.now, 300), name), name, namespace=plan.namespace, name=plan.name
     )
     stamps = sorted(at for values in found.values() for at, _ in values)
-    gap = max(after - before for before, after in zip(stamps, stamps[1:], strict=False))
+    gap = max(after - before for before, after in itertools.pairwise(stamps))
     assert 3000 < gap < 4500, strategy
     assert [at for at in stamps if at <= began + 3600]
     assert [at for at in stamps if at > began + 2 * 3600 + 300]

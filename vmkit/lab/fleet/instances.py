@@ -24,7 +24,7 @@ Object = dict[str, Any]
 def build_instance(plan: VmPlan, *, seed: int, node: str, address: str, configuration: Configuration) -> Object:
     """The VirtualMachineInstance of a plan that runs on a node, with its status."""
     started = plan.started or plan.created
-    labels = {**build_labels(plan), "kubevirt.io/domain": plan.name, "kubevirt.io/nodeName": node}
+    labels = {**build_labels(plan), "kubevirt.io/domain": plan.pool or plan.name, "kubevirt.io/nodeName": node}
     pod = pod_uid(seed, plan)
     memory = format_bytes(plan.memory_bytes)
     spec = build_template(plan, seed)

@@ -61,7 +61,7 @@ def build_vm(plan: VmPlan, *, seed: int, at: datetime, pinned: Mapping[str, Obje
     spec["template"] = {
         "metadata": {
             "annotations": {"kubevirt.io/pci-topology-version": "v3"},
-            "labels": {**labels, "kubevirt.io/domain": plan.name},
+            "labels": {**labels, "kubevirt.io/domain": plan.pool or plan.name},
         },
         "spec": build_template(plan, seed),
     }

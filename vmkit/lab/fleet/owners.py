@@ -27,6 +27,7 @@ def build_pools(plans: Iterable[VmPlan], *, seed: int, at: datetime) -> Iterator
             members.setdefault((plan.namespace, plan.pool), []).append(plan)
     for (namespace, name), pool in members.items():
         template = build_vm(pool[0], seed=seed, at=at)
+        template["spec"]["template"]["spec"]["domain"].pop("firmware")  # each VM gets its own
         labels = {"kubevirt.io/vmpool": name}
         yield {
             "apiVersion": "pool.kubevirt.io/v1beta1",

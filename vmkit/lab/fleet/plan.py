@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Literal
 
@@ -169,7 +169,27 @@ def plan_fleet(count: int, *, seed: int, at: datetime) -> list[VmPlan]:
         namespace = f"{team}-{environment}"
         number = numbers[namespace, role.name] = numbers.get((namespace, role.name), 0) + 1
         plans.append(_plan_vm(draw, index, at, team=team, environment=environment, role=role, number=number))
-    return plans
+    return [_like_its_pool(plan, plans) for plan in plans]
+
+
+def _like_its_pool(plan: VmPlan, plans: Sequence[VmPlan]) -> VmPlan:
+    """A pool's VMs are made from one template: all are like the first."""
+    if not plan.pool:
+        return plan
+    first = next(each for each in plans if (each.namespace, each.pool) == (plan.namespace, plan.pool))
+    return replace(
+        plan,
+        operating_system=first.operating_system,
+        template=first.template,
+        cores=first.cores,
+        memory_bytes=first.memory_bytes,
+        instancetype=first.instancetype,
+        preference=first.preference,
+        disks=first.disks,
+        owner=first.owner,
+        load=first.load,
+        agent=first.agent,
+    )
 
 
 def _plan_namespaces(count: int) -> list[tuple[str, str]]:

@@ -57,11 +57,12 @@ def _devices(plan: VmPlan, seed: int) -> Object:
     disks: list[Object] = [{"disk": {"bus": "virtio"}, "name": disk.name} for disk in plan.disks]
     if plan.operating_system != "windows":
         disks.append({"disk": {"bus": "virtio"}, "name": "cloudinit"})
+    interface: Object = {"masquerade": {}, "model": "virtio", "name": "default"}
+    if not plan.pool:
+        interface["macAddress"] = mac_address(seed, plan)
     return {
         "disks": disks,
-        "interfaces": [
-            {"macAddress": mac_address(seed, plan), "masquerade": {}, "model": "virtio", "name": "default"}
-        ],
+        "interfaces": [interface],
         "rng": {},
     }
 
@@ -85,7 +86,9 @@ def build_volumes(plan: VmPlan, *, pulled: bool = False) -> list[Object]:
         else:
             volumes.append({"dataVolume": {"name": claim_name(plan, disk.name)}, "name": disk.name})
     if plan.operating_system != "windows":
-        user_data = f"#cloud-config\nhostname: {plan.name}\npackages: [qemu-guest-agent]\n"
+        # A pool's guests take their names from elsewhere: one text serves them all.
+        hostname = "" if plan.pool else f"hostname: {plan.name}\n"
+        user_data = f"#cloud-config\n{hostname}packages: [qemu-guest-agent]\n"
         volumes.append({"cloudInitNoCloud": {"userData": user_data}, "name": "cloudinit"})
     return volumes
 
