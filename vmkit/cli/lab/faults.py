@@ -85,13 +85,13 @@ def load_faults(app: App, *, file: str, name: str, lab_kubeconfig: str | None) -
 @pass_app
 def list_faults(app: App, *, output: str, name: str, lab_kubeconfig: str | None) -> ExitCode:
     """List the faults."""
-    from vmkit.report.envelope import build_envelope, render_document
+    from vmkit.report.envelope import build_envelope, render_envelope
     from vmkit.report.table import Column, render_table
 
     found = connect(name, lab_kubeconfig).faults()
     if output != "table":
         app.console.data(
-            render_document(build_envelope("FaultList", "lab faults list", found, exit_code=0), output)
+            "".join(render_envelope(build_envelope("FaultList", "lab faults list", exit_code=0), found, output))
         )
     elif not found:
         app.console.note("nothing goes wrong")

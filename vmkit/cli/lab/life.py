@@ -282,11 +282,13 @@ def status(app: App, *, output: str) -> ExitCode:
 
 
 def _render_status(rows: list[dict[str, Any]], output: str) -> str:
-    from vmkit.report.envelope import build_envelope, render_document
+    from vmkit.report.envelope import build_envelope, render_envelope
     from vmkit.report.table import Column, render_table
 
     if output in ("json", "yaml"):
-        return render_document(build_envelope("PracticeClusterList", "lab status", rows, exit_code=0), output)
+        return "".join(
+            render_envelope(build_envelope("PracticeClusterList", "lab status", exit_code=0), rows, output)
+        )
     if output == "name":
         return "".join(f"{row['name']}\n" for row in rows)
     columns: tuple[Column[dict[str, Any]], ...] = (
