@@ -10,7 +10,7 @@ import functools
 import os
 import sys
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Final, TextIO, cast
 
@@ -146,6 +146,12 @@ class Console:
             text += "\n"
         with _telling():
             self._write(self.stdout, text)
+
+    def pieces(self, texts: Iterable[str]) -> None:
+        """Writes rendered data that comes in pieces; raises what `data` raises."""
+        for text in texts:
+            with _telling():
+                self._write(self.stdout, text)
 
     def report(self, text: str, *, role: str = "") -> None:
         """Writes one line to stdout about something that has been done; a reader who has gone stops nothing."""

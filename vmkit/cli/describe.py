@@ -24,7 +24,7 @@ def describe(app: App, *, chosen: Chosen, output: str) -> ExitCode:
     vmkit describe -l app=web -o json
     """
     from vmkit.inventory.text import render_descriptions
-    from vmkit.report.envelope import render_document
+    from vmkit.report.envelope import render_envelope
 
     chosen.check(may_be_empty=False)
     with app.connect() as vk:
@@ -32,7 +32,7 @@ def describe(app: App, *, chosen: Chosen, output: str) -> ExitCode:
         found = vk.describe(*refs, selector=chosen.selector, all_namespaces=chosen.all_namespaces)
         at = vk.now
     if output in ("json", "yaml"):
-        app.console.data(render_document(found.to_dict(), output))
+        app.console.pieces(render_envelope(found.envelope(), found.rows(), output))
     elif found.vms:
         app.console.data(render_descriptions(found.vms, at=at))
     app.say(found.errors, found.notices)

@@ -35,7 +35,7 @@ def get(app: App, *, chosen: Chosen, output: str, no_headers: bool, sort_by: str
     vmkit get web-1 web-2 -o wide
     vmkit get -A -l app=web --sort-by age
     """
-    from vmkit.report.envelope import render_document
+    from vmkit.report.envelope import render_envelope
     from vmkit.report.vms import SORT_KEYS, render_vms
 
     chosen.check(may_be_empty=True)
@@ -46,7 +46,7 @@ def get(app: App, *, chosen: Chosen, output: str, no_headers: bool, sort_by: str
     if sort_by is not None:
         found = found.sorted_by(SORT_KEYS[sort_by])
     if output in ("json", "yaml"):
-        app.console.data(render_document(found.to_dict(), output))
+        app.console.pieces(render_envelope(found.envelope(), found.rows(), output))
     elif found.vms:
         several = chosen.all_namespaces or any(vm.ref.namespace != namespace for vm in found.vms)
         app.console.data(render_vms(found.vms, output, at=at, namespaces=several, headers=not no_headers))

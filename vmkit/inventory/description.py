@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -142,14 +142,22 @@ class Descriptions:
 
     def to_dict(self) -> dict[str, Any]:
         """The versioned JSON envelope."""
+        return {**self.envelope(), "items": list(self.rows())}
+
+    def envelope(self) -> dict[str, Any]:
+        """The envelope without its items; `rows` yields them one by one."""
         return build_envelope(
             "VirtualMachineDescriptionList",
             "describe",
-            (description.to_dict() for description in self.vms),
             errors=self.errors,
             exit_code=self.exit_code,
             notices=self.notices,
+            partial=bool(self.vms),
         )
+
+    def rows(self) -> Iterator[dict[str, Any]]:
+        """The items of the envelope."""
+        return (description.to_dict() for description in self.vms)
 
 
 Verdicts = Callable[[Iterable[VmView]], Mapping[VmRef, GitopsVerdict]]

@@ -54,14 +54,22 @@ class Inventory:
 
     def to_dict(self) -> dict[str, Any]:
         """The versioned JSON envelope."""
+        return {**self.envelope(), "items": list(self.rows())}
+
+    def envelope(self) -> dict[str, Any]:
+        """The envelope without its items; `rows` yields them one by one."""
         return build_envelope(
             "VirtualMachineList",
             "get",
-            map(vm_to_dict, self.vms),
             errors=self.errors,
             exit_code=self.exit_code,
             notices=self.notices,
+            partial=bool(self.vms),
         )
+
+    def rows(self) -> Iterator[dict[str, Any]]:
+        """The items of the envelope."""
+        return map(vm_to_dict, self.vms)
 
 
 def read_inventory(
