@@ -44,15 +44,15 @@ say "What is there?"
 run vmkit get
 
 say "Stop two, see it, start them again."
-run vmkit stop web-1 db-1 --wait --timeout 3m
-run vmkit get web-1 db-1
-run vmkit start web-1 db-1 --wait --timeout 3m
+run vmkit stop web-1 build-1 --wait --timeout 3m
+run vmkit get web-1 build-1
+run vmkit start web-1 build-1 --wait --timeout 3m
 run vmkit describe web-1
 
 say "The practice cluster came with a fleet of its own."
 run vmkit get -A
 
-say "Clean up: the VM goes, its disks stay unless you say otherwise."
+say "Clean up. Disks outlive their VM unless you say otherwise, as here."
 run vmkit delete web-1 --yes --delete-disks
 
 say "Done. Bring up one of your own: vmkit lab up"
