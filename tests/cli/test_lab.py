@@ -61,7 +61,12 @@ def test_up_runs_until_it_is_asked_to_end(tmp_path):
 def test_up_in_the_background_and_down(tmp_path):
     def vmkit(*arguments):
         return subprocess.run(
-            [sys.executable, "-m", "vmkit", *arguments], cwd=REPOSITORY, capture_output=True, text=True, timeout=60
+            [sys.executable, "-m", "vmkit", *arguments],
+            cwd=REPOSITORY,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
         )
 
     up = vmkit("lab", "up", "--name", "two", "--frozen", "--background")
