@@ -403,27 +403,24 @@ def merge(ftype: FieldType, base: Any, config: Any) -> Any:
 
 
 def _merge_items(ftype: FieldType, base: list[Any], config: list[Any]) -> list[Any]:
-    """The configuration's order holds; items only the value has keep their place before the next common one."""
+    """Common items stand in the configuration's order; those only the value has come as soon as they can."""
     olds = {item_step(ftype, item, index): item for index, item in enumerate(base)}
     news = {item_step(ftype, item, index): item for index, item in enumerate(config)}
     element = ftype.element
     merged: list[Any] = []
-    waiting = list(olds.items())
-    position = 0
-    for step, item in news.items():
-        if step not in olds:
-            merged.append(item)
+    left, right = list(olds), list(news)
+    while left or right:
+        if left and left[0] not in news:
+            merged.append(olds[left.pop(0)])
             continue
-        while position < len(waiting) and waiting[position][0] != step:
-            old_step, old_item = waiting[position]
-            if old_step in news:
-                break
-            merged.append(old_item)
-            position += 1
-        if position < len(waiting) and waiting[position][0] == step:
-            position += 1
-        merged.append(merge(element, olds[step], item))
-    merged.extend(item for step, item in waiting[position:] if step not in news)
+        if not right:
+            # What is left of the value is common, and has been taken with the configuration already.
+            left.pop(0)
+            continue
+        step = right.pop(0)
+        merged.append(merge(element, olds[step], news[step]) if step in olds else news[step])
+        if step in olds:
+            left.remove(step)
     return merged
 
 
