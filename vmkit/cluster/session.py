@@ -2,41 +2,26 @@
 
 from __future__ import annotations
 
-import threading
-import time
+import base64
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
+from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Literal
-from urllib.parse import quote, urlencode
+from urllib.parse import quote
 
 import msgspec
 import urllib3
 
-from vmkit.cluster.failures import (
-    Asked,
-    error_from_reply,
-    explain_unauthorized,
-    malformed,
-)
-from vmkit.cluster.kubeconfig import Credentials, find_place, read_token_expiry
+from vmkit.cluster.discovery import Discovery
+from vmkit.cluster.exchange import JSON, Exchange, build_query, encode_json, read_optional_object
+from vmkit.cluster.failures import Asked, malformed
+from vmkit.cluster.kubeconfig import Credentials, find_place
 from vmkit.cluster.listing import Listing, Page, RawPage, read_page
-from vmkit.cluster.resources import KNOWN, SELF_SUBJECT_ACCESS_REVIEWS, Resource, describe_provider, read_identity
-from vmkit.cluster.retry import RetryPolicy, may_repeat, repeat
-from vmkit.cluster.transport import Reply, Request, Transport
+from vmkit.cluster.resources import KNOWN, SELF_SUBJECT_ACCESS_REVIEWS, Resource, read_identity
+from vmkit.cluster.retry import RetryPolicy
 from vmkit.cluster.watch import Watch
-from vmkit.errors import (
-    AlreadyExists,
-    ClusterError,
-    FateUnknown,
-    ManifestError,
-    MissingApi,
-    NotFound,
-    ServerFault,
-    Unauthorized,
-)
+from vmkit.errors import AlreadyExists, FateUnknown, ManifestError, MissingApi, NotFound, ServerFault
 
 PatchType = Literal["merge", "json", "strategic"]
 DEFAULT_PAGE_SIZE: Final = 500
@@ -48,10 +33,6 @@ _PATCH_TYPES: Final[Mapping[str, str]] = {
     "json": "application/json-patch+json",
     "strategic": "application/strategic-merge-patch+json",
 }
-_VERB_OF: Final[Mapping[str, str]] = {"GET": "get", "POST": "create", "PUT": "update", "PATCH": "patch"}
-_JSON: Final = "application/json"
-_decode = msgspec.json.Decoder().decode
-_encode = msgspec.json.Encoder().encode
 
 
 class Session:
@@ -72,22 +53,20 @@ class Session:
         retry: RetryPolicy | None = None,
         on_warning: Callable[[str], None] | None = None,
     ) -> None:
-        self._credentials = credentials
-        self._policy = retry or RetryPolicy()
-        self._on_warning = on_warning
-        self._warned: set[str] = set()
-        self._discovered: dict[str, dict[str, Resource]] = {}
-        self._lock = threading.Lock()
-        self._transport = Transport(
-            credentials, connections=connections, request_timeout_seconds=request_timeout_seconds
+        self._exchange = Exchange(
+            credentials,
+            connections=connections,
+            request_timeout_seconds=request_timeout_seconds,
+            policy=retry or RetryPolicy(),
+            on_warning=on_warning,
         )
+        self._discovery = Discovery(self._exchange)
         self.namespace: str = namespace or credentials.place.namespace
         """The namespace meant where none is named."""
         self.context: str = credentials.place.context
         """The context's name; empty inside a pod."""
-        self.server: str = self._transport.server
+        self.server: str = self._exchange.transport.server
         """The server's address."""
-        self._date = ""
 
     @classmethod
     def connect(
@@ -131,15 +110,11 @@ class Session:
 
         Ages counted from here are right whatever this machine's clock says.
         """
-        try:
-            at = parsedate_to_datetime(self._date)
-        except ValueError:
-            return None
-        return at if at.tzinfo is not None else None
+        return self._exchange.server_time
 
     def close(self) -> None:
         """Closes its connections."""
-        self._transport.close()
+        self._exchange.transport.close()
 
     def __enter__(self) -> Session:
         return self
@@ -159,7 +134,7 @@ class Session:
         """
         namespace = self._namespace(resource, namespace)
         asked = Asked("get", resource, namespace, name)
-        return self._object(self._call("GET", resource.path(namespace, name), asked), asked)
+        return self._exchange.call_for_object("GET", resource.path(namespace, name), asked)
 
     def find(self, resource: Resource, name: str, namespace: str | None = None) -> dict[str, Any] | None:
         """One object, or None where there is none."""
@@ -204,8 +179,8 @@ class Session:
 
     def _read_page(self, asked: Asked, selectors: Mapping[str, str], limit: int, token: str) -> RawPage:
         assert asked.resource is not None
-        query = _query(**selectors, limit=str(limit) if limit else "", **{"continue": token})
-        reply = self._call("GET", asked.resource.path(asked.namespace) + query, asked)
+        query = build_query(**selectors, limit=str(limit) if limit else "", **{"continue": token})
+        reply = self._exchange.call("GET", asked.resource.path(asked.namespace) + query, asked)
         try:
             return read_page(reply.body)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
@@ -227,27 +202,14 @@ class Session:
         connections and forgotten versions; see `WatchEvent`.
         """
         asked = Asked("watch", resource, namespace)
-        source = _WatchSource(self, asked, label_selector, field_selector)
+        source = _WatchSource(self, self._exchange, asked, label_selector, field_selector)
         return Watch(
             source,
             asked,
             resource_version=resource_version,
             timeout_seconds=timeout_seconds,
-            policy=self._policy,
+            policy=self._exchange.policy,
         )
-
-    def open_stream(self, target: str, asked: Asked, *, timeout_seconds: float) -> urllib3.BaseHTTPResponse:
-        """Opens a GET whose body is read as it comes.
-
-        Raises:
-            ClusterError: it was refused.
-        """
-        response = self._transport.stream(target, asked, timeout_seconds=timeout_seconds)
-        if response.status != 200:
-            body = response.read()
-            response.close()
-            raise self._error(Reply(response.status, response.headers, body), asked)
-        return response
 
     # --- writing ------------------------------------------------------------------------------------------
 
@@ -274,24 +236,22 @@ class Session:
         namespace = self._namespace(resource, namespace or _text(metadata, "namespace") or None)
         name = _text(metadata, "name")
         asked = Asked("create", resource, namespace, name)
-        target = resource.path(namespace) + _query(
+        target = resource.path(namespace) + build_query(
             dryRun="All" if dry_run else "", fieldManager=FIELD_MANAGER, fieldValidation=field_validation
         )
-        payload = _encode(body)
-        for attempt in range(3):
+        for last in (False, False, True):
             try:
-                reply = self._call("POST", target, asked, payload, content_type=_JSON, idempotent=dry_run)
+                return self._exchange.call_for_object("POST", target, asked, body, idempotent=dry_run)
             except (FateUnknown, ServerFault) as error:
                 # A fault after the object was stored looks like one before.
-                if not name or dry_run or attempt == 2:
+                if not name or dry_run or last:
                     raise
                 found = self.find(resource, name, namespace)
                 if found is None:
                     continue
-                if _carries(found, body):
+                if _carries(found, _as_stored(body)):
                     return found
                 raise AlreadyExists(f"{asked.subject} exists already", where=asked.where) from error
-            return self._object(reply, asked)
         raise AssertionError  # The last attempt returns or raises.
 
     def replace(
@@ -311,12 +271,10 @@ class Session:
         name = _text(body.get("metadata") or {}, "name")
         namespace = self._namespace(resource, namespace or _text(body.get("metadata") or {}, "namespace") or None)
         asked = Asked("update", resource, namespace, name, subresource)
-        target = resource.path(namespace, name, subresource) + _query(
+        target = resource.path(namespace, name, subresource) + build_query(
             dryRun="All" if dry_run else "", fieldManager=FIELD_MANAGER
         )
-        return self._object(
-            self._call("PUT", target, asked, _encode(body), content_type=_JSON, idempotent=True), asked
-        )
+        return self._exchange.call_for_object("PUT", target, asked, body, idempotent=True)
 
     def patch(
         self,
@@ -336,18 +294,17 @@ class Session:
         """
         namespace = self._namespace(resource, namespace)
         asked = Asked("patch", resource, namespace, name, subresource)
-        target = resource.path(namespace, name, subresource) + _query(
+        target = resource.path(namespace, name, subresource) + build_query(
             dryRun="All" if dry_run else "", fieldManager=FIELD_MANAGER
         )
-        reply = self._call(
+        return self._exchange.call_for_object(
             "PATCH",
             target,
             asked,
-            _encode(body),
+            body,
             content_type=_PATCH_TYPES[patch_type],
             idempotent=patch_type != "json",
         )
-        return self._object(reply, asked)
 
     def apply(
         self,
@@ -374,16 +331,15 @@ class Session:
         resource = self.resource_for(api_version, kind)
         namespace = self._namespace(resource, namespace)
         asked = Asked("patch", resource, namespace, name)
-        target = resource.path(namespace, name) + _query(
+        target = resource.path(namespace, name) + build_query(
             dryRun="All" if dry_run else "",
             fieldManager=field_manager,
             fieldValidation=field_validation,
             force="true" if force else "",
         )
-        reply = self._call(
-            "PATCH", target, asked, _encode(manifest), content_type="application/apply-patch+yaml", idempotent=True
+        return self._exchange.call_for_object(
+            "PATCH", target, asked, manifest, content_type="application/apply-patch+yaml", idempotent=True
         )
-        return self._object(reply, asked)
 
     def delete(
         self,
@@ -419,10 +375,8 @@ class Session:
             options["gracePeriodSeconds"] = grace_period_seconds
         if dry_run:
             options["dryRun"] = ["All"]
-        reply = self._call(
-            "DELETE", resource.path(namespace, name), asked, _encode(options), content_type=_JSON, idempotent=True
-        )
-        document = self._object(reply, asked)
+        target = resource.path(namespace, name)
+        document = self._exchange.call_for_object("DELETE", target, asked, options, idempotent=True)
         return None if document.get("kind") == "Status" else document
 
     def call_subresource(
@@ -447,24 +401,17 @@ class Session:
             The reply's object; None where the body is empty or no object.
         """
         namespace = self._namespace(resource, namespace)
-        asked = Asked(_VERB_OF[method] if method == "GET" else verb, resource, namespace, name, subresource=verb)
-        served = _subresource_of(resource)
-        reply = self._call(
+        asked = Asked("get" if method == "GET" else verb, resource, namespace, name, subresource=verb)
+        reply = self._exchange.call(
             method,
-            served.path(namespace, name, quote(verb, safe="/")),
+            _subresource_of(resource).path(namespace, name, quote(verb, safe="/")),
             asked,
-            None if method == "GET" else _encode(body or {}),
-            content_type=_JSON,
+            None if method == "GET" else encode_json(body or {}),
+            content_type=JSON,
             accept="*/*",
             idempotent=idempotent or method == "GET",
         )
-        if not reply.body or "json" not in reply.headers.get("content-type", "json"):
-            return None
-        try:
-            document = _decode(reply.body)
-        except (msgspec.DecodeError, UnicodeDecodeError):
-            return None
-        return document if isinstance(document, dict) else None
+        return read_optional_object(reply)
 
     # --- asking about the cluster -----------------------------------------------------------------------------
 
@@ -483,32 +430,7 @@ class Session:
         Raises:
             MissingApi: it does not.
         """
-        with self._lock:
-            served = self._discovered.get(api_version)
-        group, _, version = api_version.rpartition("/")
-        if served is None:
-            probe = Resource(group, version, "", "")
-            asked = Asked("get", Resource(group, version, kind.lower(), kind))
-            document = self._object(self._call("GET", probe.path().rstrip("/"), asked), asked)
-            served = {}
-            for entry in document.get("resources") or ():
-                if isinstance(entry, dict) and "/" not in _text(entry, "name"):
-                    served[_text(entry, "kind")] = Resource(
-                        _text(entry, "group") or group,
-                        _text(entry, "version") or version,
-                        _text(entry, "name"),
-                        _text(entry, "kind"),
-                        namespaced=entry.get("namespaced") is True,
-                    )
-            with self._lock:
-                self._discovered[api_version] = served
-        if kind in served:
-            return served[kind]
-        provider = describe_provider(group)
-        raise MissingApi(
-            f"the cluster serves no {kind} in {api_version}",
-            hint=f"install {provider}, or check the kind" if provider else "check apiVersion and kind",
-        )
+        return self._discovery.find(api_version, kind)
 
     def serves(self, resource: Resource) -> bool:
         """Whether the cluster serves this resource."""
@@ -545,85 +467,10 @@ class Session:
             "spec": {"resourceAttributes": {key: value for key, value in attributes.items() if value}},
         }
         asked = Asked("create", SELF_SUBJECT_ACCESS_REVIEWS)
-        reply = self._call(
-            "POST",
-            SELF_SUBJECT_ACCESS_REVIEWS.path(),
-            asked,
-            _encode(review),
-            content_type=_JSON,
-            idempotent=True,
-        )
-        status = self._object(reply, asked).get("status")
+        status = self._exchange.call_for_object(
+            "POST", SELF_SUBJECT_ACCESS_REVIEWS.path(), asked, review, idempotent=True
+        ).get("status")
         return isinstance(status, dict) and status.get("allowed") is True
-
-    # --- the way of a request -----------------------------------------------------------------------------------
-
-    def _call(
-        self,
-        method: str,
-        target: str,
-        asked: Asked,
-        body: bytes | None = None,
-        *,
-        content_type: str = "",
-        accept: str = "",
-        idempotent: bool | None = None,
-    ) -> Reply:
-        """Sends a request until it succeeds, fails for good or patience ends."""
-        safe = method == "GET" if idempotent is None else idempotent
-        send = self._transport.send
-        request = Request(method, target, asked, body, content_type, accept)
-
-        def once() -> Reply:
-            reply = send(request)
-            if 200 <= reply.status < 300:
-                if "warning" in reply.headers:
-                    self._warn(reply)
-                self._date = reply.headers.get("date", "")
-                return reply
-            raise self._error(reply, asked)
-
-        began = time.monotonic()
-        try:
-            return once()
-        except ClusterError as error:
-            policy = self._policy
-            attempts = policy.attempts if self._transport.contacted else policy.first_contact_attempts
-            if attempts <= 1 or not may_repeat(error, idempotent=safe):
-                raise
-            return repeat(error, once, policy=policy, idempotent=safe, attempts=attempts, began=began)
-
-    def _error(self, reply: Reply, asked: Asked) -> ClusterError:
-        now = datetime.now(UTC)
-        error = error_from_reply(reply.status, reply.headers, reply.body, asked, now=now)
-        if isinstance(error, Unauthorized):
-            return explain_unauthorized(
-                error,
-                origin=self._credentials.place.origin,
-                expiry=read_token_expiry(self._credentials.header()),
-                now=now,
-            )
-        return error
-
-    def _object(self, reply: Reply, asked: Asked) -> dict[str, Any]:
-        try:
-            document = _decode(reply.body)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise malformed(asked, "the answer is no JSON") from error
-        if not isinstance(document, dict):
-            raise malformed(asked, "the answer is no object")
-        return document
-
-    def _warn(self, reply: Reply) -> None:
-        # RFC 7234 5.5: 299 - "text", possibly several.
-        text = reply.headers["warning"].partition('"')[2].rpartition('"')[0].replace('\\"', '"')
-        if self._on_warning is None or not text:
-            return
-        with self._lock:
-            new = text not in self._warned
-            self._warned.add(text)
-        if new:
-            self._on_warning(text)
 
     def _namespace(self, resource: Resource, namespace: str | None) -> str | None:
         if not resource.namespaced:
@@ -636,14 +483,16 @@ class Session:
 class _WatchSource:
     """What `Watch` needs, on this session."""
 
-    def __init__(self, session: Session, asked: Asked, label_selector: str, field_selector: str) -> None:
-        self._session, self._asked = session, asked
+    def __init__(
+        self, session: Session, exchange: Exchange, asked: Asked, label_selector: str, field_selector: str
+    ) -> None:
+        self._session, self._exchange, self._asked = session, exchange, asked
         self._labels, self._fields = label_selector, field_selector
 
     def open(self, resource_version: str, seconds: float) -> urllib3.BaseHTTPResponse:
         resource = self._asked.resource
         assert resource is not None
-        target = resource.path(self._asked.namespace) + _query(
+        target = resource.path(self._asked.namespace) + build_query(
             watch="true",
             allowWatchBookmarks="true",
             resourceVersion=resource_version,
@@ -651,7 +500,7 @@ class _WatchSource:
             labelSelector=self._labels,
             fieldSelector=self._fields,
         )
-        return self._session.open_stream(target, self._asked, timeout_seconds=seconds + 5.0)
+        return self._exchange.open_stream(target, self._asked, timeout_seconds=seconds + 5.0)
 
     def relist(self) -> Listing:
         resource = self._asked.resource
@@ -667,14 +516,19 @@ def _subresource_of(resource: Resource) -> Resource:
     return Resource("subresources.kubevirt.io", "v1", resource.plural, resource.kind, resource.namespaced)
 
 
-def _query(**parameters: str) -> str:
-    given = {key: value for key, value in parameters.items() if value}
-    return f"?{urlencode(given)}" if given else ""
-
-
 def _text(document: Any, key: str) -> str:
     value = document.get(key) if isinstance(document, Mapping) else None
     return value if isinstance(value, str) else ""
+
+
+def _as_stored(body: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The body as the server keeps it, where that differs: a Secret's stringData becomes part of its data."""
+    plain = body.get("stringData")
+    if body.get("kind") != "Secret" or not isinstance(plain, Mapping):
+        return body
+    encoded = {key: base64.b64encode(str(value).encode()).decode() for key, value in plain.items()}
+    rest = {key: value for key, value in body.items() if key != "stringData"}
+    return {**rest, "data": {**(body.get("data") or {}), **encoded}}
 
 
 def _carries(found: Any, sent: Any) -> bool:
