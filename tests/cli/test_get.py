@@ -80,6 +80,13 @@ def test_nothing_there_is_said_on_stderr_and_no_error(vmkit: Run, namespace: str
     assert vmkit("get", "-q").err == ""
 
 
+def test_verbose_says_which_cluster_was_asked_and_how_long_it_took(vmkit: Run, session: Session) -> None:
+    ran = vmkit("get", "-v")
+    assert ran.err.startswith(f"cluster {session.server}, namespace {session.namespace}\n")
+    assert ran.err.rstrip().endswith(" s")
+    assert vmkit("get", "-v", "-q").err == vmkit("get").err
+
+
 def test_a_vm_that_is_not_there(vmkit: Run, session: Session, namespace: str) -> None:
     ran = vmkit("get", "web-9")
     assert (ran.code, ran.out) == (3, "")

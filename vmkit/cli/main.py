@@ -10,6 +10,7 @@ import errno
 import importlib
 import os
 import sys
+import time
 from collections.abc import MutableMapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NoReturn
@@ -125,8 +126,10 @@ class Main(Group):
     def _run(self, app: App, arguments: list[str], **extra: Any) -> int:
         command = _command_of(arguments)
         try:
+            begun = time.monotonic()
             with self.make_context("vmkit", arguments, obj=app, **extra) as ctx:
                 returned = self.invoke(ctx)
+            app.console.debug(f"took {time.monotonic() - begun:.2f} s")
             return int(returned) if isinstance(returned, int) else ExitCode.OK
         except click.exceptions.Exit as leave:
             return leave.exit_code

@@ -63,7 +63,9 @@ def _dumper() -> type[yaml.SafeDumper]:
 
     def represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.Node:
         unsafe = _LEGAL_BUT_UNSAFE.search(text) is not None
-        style = '"' if unsafe else "|" if "\n" in text else None
+        # A block that keeps several line ends is open-ended: YAML then wants a mark for the end of the document.
+        block = "\n" in text and bool(text.strip()) and not text.endswith("\n\n")
+        style = '"' if unsafe or (not block and "\n" in text) else "|" if block else None
         return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
 
     Dumper.add_representer(str, represent_text)
