@@ -1,0 +1,82 @@
+"""How fast a disk is inspected, and in how much memory; beside virt-inspector where it is installed.
+
+    python -m tests.bench.bench_migrate [--disk DISK] [--rounds 3]
+
+Without --disk a whole Debian is built by examples/migrate/build-debian.sh (which needs mmdebstrap and takes two
+minutes), or the small example where that cannot be. Goals: under 5 s and 300 MB, at least 5 times as fast as
+virt-inspector on the same disk in the same run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import resource
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+SECONDS_ALLOWED = 5.0
+MEGABYTES_ALLOWED = 300
+TIMES_FASTER = 5.0
+
+
+def build(folder: Path) -> Path:
+    disk = folder / "old-web.qcow2"
+    example = ROOT / "examples" / "migrate"
+    path = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
+    if all(shutil.which(program, path=path) for program in ("mmdebstrap", "mke2fs", "sgdisk", "qemu-img")):
+        subprocess.run(["sh", example / "build-debian.sh", disk], check=True, stderr=subprocess.DEVNULL)
+    else:
+        print("mmdebstrap, gdisk or qemu-utils is not installed: the small example is measured instead")
+        subprocess.run([sys.executable, example / "build_small.py", disk], check=True, stderr=subprocess.DEVNULL)
+    return disk
+
+
+def timed(command: list[str], environment: dict[str, str] | None = None) -> tuple[float, float]:
+    """Seconds of wall time, and the largest resident size in MB of this child."""
+    started = time.perf_counter()
+    child = subprocess.Popen(command, stdout=subprocess.DEVNULL, env={**os.environ, **(environment or {})})
+    _, status, used = os.wait4(child.pid, 0)
+    seconds = time.perf_counter() - started
+    child.returncode = os.waitstatus_to_exitcode(status)
+    if child.returncode != 0:
+        raise SystemExit(f"{command[0]} failed with {child.returncode}")
+    assert isinstance(used, resource.struct_rusage)
+    return seconds, used.ru_maxrss / 1024
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
+    parser.add_argument("--disk", type=Path)
+    parser.add_argument("--rounds", type=int, default=3)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        disk = options.disk or build(Path(folder))
+        command = [sys.executable, "-m", "vmkit", "migrate", "inspect", str(disk), "-o", "json"]
+        runs = [timed(command) for _ in range(options.rounds)]
+        seconds, megabytes = min(run[0] for run in runs), max(run[1] for run in runs)
+        print(
+            f"inspect: {seconds:.2f} s (goal {SECONDS_ALLOWED:g} s), {megabytes:.0f} MB (goal {MEGABYTES_ALLOWED} MB)"
+        )
+        failed = seconds > SECONDS_ALLOWED or megabytes > MEGABYTES_ALLOWED
+        virt_inspector = shutil.which("virt-inspector")
+        if virt_inspector is None:
+            print("virt-inspector is not installed (Debian package libguestfs-tools): nothing to compare with")
+        else:
+            # KVM inside of VMs is not always what it claims to be; emulation is the same for everybody.
+            guestfs = {"LIBGUESTFS_BACKEND": "direct", "LIBGUESTFS_BACKEND_SETTINGS": "force_tcg"}
+            other, _ = timed([virt_inspector, "-a", str(disk)], guestfs)
+            print(
+                f"virt-inspector: {other:.1f} s, {other / seconds:.0f} times as long (goal {TIMES_FASTER:g} times)"
+            )
+            failed = failed or other < TIMES_FASTER * seconds
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
