@@ -236,6 +236,17 @@ def test_a_create_whose_answer_was_lost_is_looked_up(peer: Peer, tmp_path: Path)
     assert [seen.method for seen in peer.seen] == ["POST", "GET"]
 
 
+def test_a_secret_whose_answer_was_lost_is_known_again_by_what_it_holds(peer: Peer, tmp_path: Path) -> None:
+    sent = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s"}, "stringData": {"a": "b"}}
+    stored = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s", "uid": "u"}, "data": {"a": "Yg=="}}
+    peer.script(Answer(hang_up=True), reply(200, stored))
+    with peer.connect(tmp_path) as session:
+        assert session.create(SECRETS, sent) == stored
+    peer.script(Answer(hang_up=True), reply(200, {**stored, "data": {"a": "eA=="}}))
+    with peer.connect(tmp_path) as session, pytest.raises(AlreadyExists):
+        session.create(SECRETS, sent)
+
+
 def test_a_create_that_was_not_heard_is_sent_again(peer: Peer, tmp_path: Path) -> None:
     missing = refuse(404, "NotFound", details={"name": "c"})
     peer.script(Answer(hang_up=True), missing, reply(201, CONFIG_MAP))
