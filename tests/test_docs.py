@@ -149,6 +149,10 @@ def test_every_command_shown_is_one_that_vmkit_takes(words: list[str]) -> None:
             ctx = command.make_context(ctx.info_name or "vmkit", arguments, parent=ctx if ctx.parent else None)
         except click.exceptions.Exit:
             return  # --help, --version
+        except click.BadParameter as error:
+            # The reader's own files and folders are not here; everything else has to be right.
+            assert isinstance(error.param and error.param.type, click.Path | click.File), error
+            return
         if not isinstance(command, click.Group):
             return
         rest = [*ctx._protected_args, *ctx.args]
