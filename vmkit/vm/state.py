@@ -20,7 +20,6 @@ from vmkit.vm.reference import VmRef
 from vmkit.vm.strategy import RunStrategy, read_run_strategy
 from vmkit.vm.views import Condition, InstanceView, Owner, PowerState, VmView, Volume
 
-
 __all__ = [
     "TROUBLE",
     "Condition",
