@@ -93,7 +93,7 @@ class Wire:
 
 
 def _decode(content: bytes, content_type: str, path: str) -> Any:
-    if "watch=1" in path or "watch=true" in path:
+    if content_type.startswith("application/json") and ("watch=1" in path or "watch=true" in path):
         lines = [line for line in content.split(b"\n") if line.strip()]
         events = [json.loads(line) for line in lines]
         if all("type" in event for event in events):

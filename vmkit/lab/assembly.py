@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Final
 
-from vmkit.lab.access import reviews, roles
+from vmkit.lab.access import escalation, reviews, roles
 from vmkit.lab.access.tokens import Tokens
 from vmkit.lab.builtin import register as register_builtin
 from vmkit.lab.builtin.types import EVENTS, NAMESPACES
@@ -61,9 +61,11 @@ def build_world(clock: Clock, *, seed: int, token: str, options: dict[str, objec
     tokens = Tokens(store, clock, admin_token=token, key=store.random.randbytes(32))
     register_builtin(registry)
     reviews.register(registry, tokens)
+    escalation.register(registry)
     from vmkit.lab import argocd, cdi, edge, kubevirt, metrics, rook, spinkube
     from vmkit.lab.controllers import build_controllers, register_handlers
     from vmkit.lab.controllers.definitions import build_bundled
+    from vmkit.lab.importing import Intake
     from vmkit.lab.node_health import NodeController
 
     register_handlers(context, tokens)
@@ -89,7 +91,7 @@ def build_world(clock: Clock, *, seed: int, token: str, options: dict[str, objec
         context,
         tokens,
         controllers,
-        {"kubevirt": machines, "metrics": metrics.install(context)},
+        {"kubevirt": machines, "metrics": metrics.install(context), "intake": Intake(context)},
     )
     _seed(
         world,
