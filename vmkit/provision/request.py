@@ -218,8 +218,12 @@ class _FleetReader:
             if not isinstance(value, dict):
                 raise self.error(f"{key!r} has to be a mapping", *path, key)
             if key != "set":
-                value = {name: self._text(value, name, *path, key) for name in value}
-            changes[attribute] = {**getattr(base, attribute), **value}
+                value = {
+                    name: self._text(value, name, *path, key) if value[name] is not None else None for name in value
+                }
+            merged = {**getattr(base, attribute), **value}
+            # null takes a default of the fleet back.
+            changes[attribute] = {name: item for name, item in merged.items() if item is not None}
         keys = item.get("ssh_keys")
         if keys is not None:
             if not isinstance(keys, list) or not all(isinstance(key, str) for key in keys):
