@@ -273,3 +273,16 @@ class Console:
         if not self.stdout_closed:
             with _telling():
                 self.stdout.flush()
+
+    def give_up_stdout(self) -> None:
+        """Lets everything still held back for stdout go nowhere.
+
+        The interpreter flushes stdout once more when it ends, and would complain about the pipe that is closed.
+        """
+        self.stdout_closed = True
+        try:
+            descriptor = self.stdout.fileno()
+        except (OSError, ValueError):
+            return
+        with open(os.devnull, "w") as nowhere:  # noqa: PTH123 - a descriptor is wanted, not a path
+            os.dup2(nowhere.fileno(), descriptor)

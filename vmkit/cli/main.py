@@ -109,14 +109,14 @@ class Main(Group):
             app.console.close()
         except BrokenPipeError:
             code = code or ExitCode.PIPE_CLOSED
-            _silence_stdout()
+            app.console.give_up_stdout()
         except VmkitError as error:
             app.console.error(error)
             code = code or error.exit_code
-            _silence_stdout()
+            app.console.give_up_stdout()
         if app.console.stdout_closed:
             code = code or ExitCode.PIPE_CLOSED
-            _silence_stdout()
+            app.console.give_up_stdout()
         sys.exit(int(code))
 
     def _complete(self, extra: MutableMapping[str, Any], complete_var: str | None) -> None:
@@ -148,7 +148,7 @@ class Main(Group):
             if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EIO):
                 return _crash(app, error)
             app.console.problem(f"stdout cannot be written: {error.strerror}")
-            _silence_stdout()
+            app.console.give_up_stdout()
             return ExitCode.SOME_FAILED
         except (KeyboardInterrupt, click.Abort):
             app.console.problem("interrupted")
@@ -227,16 +227,6 @@ def _crash(app: App, error: Exception) -> int:
     app.console.problem(f"vmkit itself failed: {type(error).__name__}: {error}")
     app.console.hint(f"this is a mistake in vmkit, please report it; {where}")
     return ExitCode.INTERNAL
-
-
-def _silence_stdout() -> None:
-    # The interpreter flushes stdout once more when it ends, and would complain about the closed pipe.
-    try:
-        descriptor = sys.stdout.fileno()
-    except (OSError, ValueError):
-        return
-    with open(os.devnull, "w") as nowhere:  # noqa: PTH123 - a descriptor is wanted, not a path
-        os.dup2(nowhere.fileno(), descriptor)
 
 
 @click.group("vmkit", cls=Main, no_args_is_help=True, context_settings={"max_content_width": 100})
