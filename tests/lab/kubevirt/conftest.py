@@ -232,6 +232,12 @@ def cluster() -> Cluster:
     return Cluster()
 
 
+@pytest.fixture(scope="module")
+def empty_cluster() -> Cluster:
+    """A practice cluster that its module's tests share: they create nothing."""
+    return Cluster()
+
+
 @pytest.fixture
 def make_cluster() -> type[Cluster]:
     """Makes practice clusters with settings of their own."""
