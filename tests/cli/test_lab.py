@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -275,3 +276,67 @@ def test_a_name_that_cannot_be_is_refused(run):
     ran = run("lab", "up", "--name", "../x")
     assert ran.code == 2
     assert "cannot be the name of a lab" in ran.err
+
+
+SECRET_TEXT = "chpasswd: {list: 'root:hunter2'}"
+
+
+def import_from(run, lab, *options):
+    """Imports a second practice cluster that stands for the real one; returns what `lab` has then."""
+    with Lab(frozen=True, fleet=30, seed=7) as real:
+
+        def tell_a_secret():
+            vms = real.world.registry.get("kubevirt.io", "virtualmachines")
+            for vm in real.store.list(vms):
+                for volume in vm["spec"].get("template", {}).get("spec", {}).get("volumes", ()):
+                    if "cloudInitNoCloud" in volume:
+                        volume["cloudInitNoCloud"]["userData"] = SECRET_TEXT
+                        real.store.update(vms, vm)
+            secrets = real.world.registry.get("", "secrets")
+            body = {"metadata": {"name": "hidden", "namespace": "default"}, "data": {"a": "aHVudGVyMg=="}}
+            real.store.create(secrets, body)
+            return {entry.key: entry.decode() for entry in real.store.entries(vms)}
+
+        there = real.call(tell_a_secret)
+        ran = run("lab", "import", "--kubeconfig", real.kubeconfig, *options)
+    assert ran.code == 0, ran.err
+    assert ran.out.startswith("30 VMs imported")
+    assert "hunter2" not in ran.out + ran.err
+
+    def look():
+        lab.clock.advance(timedelta(minutes=3))
+        vms = lab.world.registry.get("kubevirt.io", "virtualmachines")
+        return {entry.key: entry.decode() for entry in lab.store.entries(vms)}, lab.store.find(
+            lab.world.registry.get("", "secrets"), "default", "hidden"
+        )
+
+    here, secret = lab.call(look)
+    assert secret is None
+    assert "hunter2" not in json.dumps(list(here.values()))
+    return there, here
+
+
+@pytest.fixture
+def empty_lab():
+    with Lab(frozen=True) as running:
+        write_record(LabRecord("lab", running.url, running.kubeconfig, os.getpid()))
+        yield running
+
+
+def test_a_real_clusters_vms_are_imported_without_its_secrets(run, empty_lab):
+    there, here = import_from(run, empty_lab)
+    assert here.keys() == there.keys()
+    for key, vm in there.items():
+        if (vm.get("status") or {}).get("printableStatus") == "Running":
+            assert here[key]["status"]["printableStatus"] == "Running", key
+            assert here[key]["metadata"]["labels"] == vm["metadata"]["labels"]
+
+
+def test_names_alone_can_be_imported(run, empty_lab):
+    there, here = import_from(run, empty_lab, "--names-only")
+    assert here.keys() == there.keys()
+    assert all(not vm["metadata"].get("labels") for vm in here.values())
+    claims = empty_lab.call(
+        lambda: empty_lab.store.count(empty_lab.world.registry.get("", "persistentvolumeclaims"))
+    )
+    assert claims == 0

@@ -6,7 +6,7 @@ import base64
 import http.client
 import json
 import ssl
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 from urllib.parse import urlencode, urlsplit
@@ -107,6 +107,13 @@ class RemoteLab:
     def metric_facts(self, *, namespace: str = "", kepler: str = "") -> bytes:
         """What its series follow from (`vmkit.lab.metrics.service.decode_facts`)."""
         return self._send("GET", "metrics/facts" + _query(namespace=namespace, kepler=kepler))
+
+    def put_objects(self, objects: Sequence[Mapping[str, Any]], *, more: bool = False) -> dict[str, Any]:
+        """Puts objects in as they are: ``taken`` says how many, ``unknown`` which kinds it does not serve.
+
+        With ``more`` they wait for those of the next call.
+        """
+        return self._json("POST", "objects", {"objects": list(objects), "more": more})
 
     def down(self) -> None:
         """Ends it."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from vmkit.cli.lab import clock, faults, inside, life, metrics, state
+from vmkit.cli.lab import clock, faults, importing, inside, life, metrics, state
 from vmkit.cli.lab.group import lab
 
-__all__ = ["clock", "faults", "inside", "lab", "life", "metrics", "state"]
+__all__ = ["clock", "faults", "importing", "inside", "lab", "life", "metrics", "state"]
