@@ -60,9 +60,7 @@ def main() -> int:
         command = [sys.executable, "-m", "vmkit", "migrate", "inspect", str(disk), "-o", "json"]
         runs = [timed(command) for _ in range(options.rounds)]
         seconds, megabytes = min(run[0] for run in runs), max(run[1] for run in runs)
-        print(
-            f"inspect: {seconds:.2f} s (goal {SECONDS_ALLOWED:g} s), {megabytes:.0f} MB (goal {MEGABYTES_ALLOWED} MB)"
-        )
+        print(f"inspect: {seconds:.2f} s, {megabytes:.0f} MB (goals {SECONDS_ALLOWED:g} and {MEGABYTES_ALLOWED})")
         failed = seconds > SECONDS_ALLOWED or megabytes > MEGABYTES_ALLOWED
         virt_inspector = shutil.which("virt-inspector")
         if virt_inspector is None:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from vmkit.migrate.disk.device import Device, check_range
 from vmkit.migrate.facts import Facts, Source
 from vmkit.migrate.inspect.guest import inspect_tree
 from vmkit.migrate.tree.rooted import Limits, Tree
@@ -261,6 +262,29 @@ def write_gpt(disk: Path, parts: Sequence[Path], *, names: Sequence[str] = ()) -
         file.seek((total - 33) * 512)
         file.write(bytes(entries) + header(total - 1, 1, total - 33))
     return disk
+
+
+class Patched:
+    """A device with some bytes changed, without a copy of it."""
+
+    def __init__(self, device: Device, patches: dict[int, bytes]) -> None:
+        self._device, self._patches = device, patches
+
+    @property
+    def size(self) -> int:
+        return self._device.size
+
+    def read(self, offset: int, length: int) -> bytes:
+        check_range(offset, length, self.size, "")
+        data = bytearray(self._device.read(offset, length))
+        for at, patch in self._patches.items():
+            for index, value in enumerate(patch):
+                if offset <= at + index < offset + length:
+                    data[at + index - offset] = value
+        return bytes(data)
+
+    def close(self) -> None:
+        self._device.close()
 
 
 def convert(source: Path, target: Path, kind: str, *options: str) -> Path:

@@ -77,6 +77,7 @@ def _inspect_layout(path: Path, layout: DiskLayout, limits: Limits | None) -> Fa
     assembled = assemble(layout.volumes, limits=limits)
     described = _describe(path, layout, assembled.mount_points)
     notes = [*(note for image in layout.images for note in image.notes), *assembled.notes]
+    notes += [f"{one.name}: {note}" for one in layout.volumes if one.files is not None for note in one.files.notes]
     if assembled.tree is not None:
         return inspect_tree(assembled.tree, described, notes=tuple(notes))
     notes.append("no Linux root file system could be read on it")

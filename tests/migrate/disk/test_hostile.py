@@ -13,9 +13,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.migrate.disk.test_lvm import LINEAR, identifier, metadata, write_physical
-from tests.migrate.guests import build_ext4, build_xfs, convert, write_files, write_gpt
+from tests.migrate.guests import Patched, build_ext4, build_xfs, convert, write_files, write_gpt
 from vmkit.errors import EvidenceError, VmkitError
-from vmkit.migrate.disk.device import Device, FileDevice, check_range
+from vmkit.migrate.disk.device import Device, FileDevice
 from vmkit.migrate.disk.image import Image
 from vmkit.migrate.disk.qcow2 import Qcow2Device
 from vmkit.migrate.disk.volumes import read_layout
@@ -25,29 +25,6 @@ from vmkit.migrate.tree.rooted import Limits
 from vmkit.migrate.tree.volume import Kind
 
 LIMITS = Limits(entries=20_000, total_bytes=64 * 2**20, seconds=20)
-
-
-class Patched:
-    """A device with some bytes changed, without a copy of it."""
-
-    def __init__(self, device: Device, patches: dict[int, bytes]) -> None:
-        self._device, self._patches = device, patches
-
-    @property
-    def size(self) -> int:
-        return self._device.size
-
-    def read(self, offset: int, length: int) -> bytes:
-        check_range(offset, length, self.size, "")
-        data = bytearray(self._device.read(offset, length))
-        for at, patch in self._patches.items():
-            for index, value in enumerate(patch):
-                if offset <= at + index < offset + length:
-                    data[at + index - offset] = value
-        return bytes(data)
-
-    def close(self) -> None:
-        self._device.close()
 
 
 def look(device: Device) -> None:

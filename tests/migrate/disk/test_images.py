@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.migrate.guests import build_ext4, build_xfs, convert, need, write_files, write_gpt
+from tests.migrate.guests import Patched, build_ext4, build_xfs, convert, need, write_files, write_gpt
 from vmkit.errors import DamagedImage, EvidenceError
 from vmkit.migrate.disk.device import FileDevice, Segments, Slice
-from vmkit.migrate.disk.image import open_image
+from vmkit.migrate.disk.image import Image, open_image
 from vmkit.migrate.disk.partitions import read_table
 from vmkit.migrate.disk.qcow2 import Qcow2Device
 from vmkit.migrate.disk.volumes import disk_name, read_layout
@@ -386,3 +386,28 @@ def test_qemu_agrees_about_a_real_qcow2(tmp_path: Path) -> None:
     opened = open_image(image)
     assert opened.device.size == said["virtual-size"]
     opened.close()
+
+
+# --- the log of XFS ------------------------------------------------------------------------------------------
+
+
+def test_an_xfs_that_was_not_unmounted_says_what_may_be_missing(tmp_path: Path) -> None:
+    """Its log is not replayed; a file system copied from a running VM may look empty, and must not pass for it."""
+    folder = write_files(tmp_path / "content", {"/file": "x"})
+    image = build_xfs(tmp_path / "disk.img", folder)
+    device = FileDevice(image)
+    superblock = device.read(0, 512)
+    block, group_blocks = struct.unpack_from(">I", superblock, 4)[0], struct.unpack_from(">I", superblock, 84)[0]
+    start = struct.unpack_from(">Q", superblock, 48)[0]
+    group, inside = start >> superblock[124], start & ((1 << superblock[124]) - 1)
+    record = (group * group_blocks + inside) * block
+    assert device.read(record, 4) == b"\xfe\xed\xba\xbe"
+    assert device.read(record + 512 + 9, 1) == b"\x20", "mkfs leaves a log that says unmounted"
+    [clean] = read_layout([Image(image, "raw", device)]).volumes
+    assert clean.files is not None
+    assert clean.files.notes == ()
+    [dirty] = read_layout([Image(image, "raw", Patched(device, {record + 512 + 9: b"\0"}))]).volumes
+    assert dirty.files is not None
+    [note] = dirty.files.notes
+    assert "its log is not replayed" in note
+    device.close()

@@ -1,7 +1,7 @@
 """XFS, read-only: versions 4 and 5, all directory forms, extents and their B-trees, remote links.
 
 The layout is the one of "XFS Algorithms & Data Structures" (kernel.org) and fs/xfs/libxfs/xfs_format.h. Own code
-for the same reason as ext4: the numbers are somebody else's. The log is not replayed.
+for the same reason as ext4: the numbers are somebody else's. The log is not replayed; a dirty one is said.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Final
 from vmkit.errors import DamagedImage, EvidenceError
 from vmkit.migrate.disk.device import BlockCache, Device
 from vmkit.migrate.disk.ext4 import MAX_DIRECTORY_BYTES, MAX_LINK_BYTES
+from vmkit.migrate.disk.xfs_log import is_clean
 from vmkit.migrate.tree.volume import Child, Kind, Node, Stat, kind_of_entry_type, kind_of_mode
 
 _MAX_EXTENTS: Final = 100_000
@@ -116,11 +117,23 @@ class XfsVolume:
         self._cache = BlockCache(_CACHE_BYTES)
         self._maps: OrderedDict[int, tuple[list[int], list[_Extent]]] = OrderedDict()
         notes: list[str] = []
+        if not self._log_is_clean(block):
+            notes.append(
+                "it was not unmounted and its log is not replayed: the newest changes may be missing, on a new file"
+                " system all of them"
+            )
         if self._v5 and incompatible & 0x10:
             notes.append("it is marked as needing repair")
         if self._blocks * self._block > device.size:
             notes.append("the file system is larger than its volume: the disk may have been cut off")
         self.notes = tuple(notes)
+
+    def _log_is_clean(self, superblock: bytes) -> bool:
+        (start,) = struct.unpack_from(">Q", superblock, 48)
+        (blocks,) = struct.unpack_from(">I", superblock, 96)
+        if start == 0 or blocks == 0:
+            return False  # the log is on another device
+        return is_clean(self._device, self._byte(start), blocks * self._block)
 
     # --- blocks and inodes ---
 
