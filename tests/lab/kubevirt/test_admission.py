@@ -114,7 +114,8 @@ CASES: list[tuple[str, Change, str, str]] = [
         "both ways to run",
         put_vm("running", True),
         "spec.running",
-        "Running and RunStrategy are mutually exclusive. Note that Running is deprecated, please use RunStrategy instead",
+        "Running and RunStrategy are mutually exclusive. "
+        "Note that Running is deprecated, please use RunStrategy instead",
     ),
     (
         "no way to run",
@@ -127,7 +128,8 @@ CASES: list[tuple[str, Change, str, str]] = [
         "a template without use",
         put_vm("dataVolumeTemplates", [{"metadata": {"name": "x"}, "spec": {"source": {"blank": {}}, "pvc": {}}}]),
         "spec.dataVolumeTemplate[0]",
-        "DataVolumeTemplate entry spec.dataVolumeTemplate[0] must be referenced in the VMI template's 'volumes' list",
+        "DataVolumeTemplate entry spec.dataVolumeTemplate[0] must be referenced "
+        "in the VMI template's 'volumes' list",
     ),
     (
         "an empty cloud-init",
@@ -180,12 +182,13 @@ def test_it_is_refused_with_its_field_and_message(
     [
         (
             put("hostname", 3),
-            "json: cannot unmarshal number into Go struct field VirtualMachineSpec.template.spec.hostname of type string",
+            "json: cannot unmarshal number into Go struct field "
+            "VirtualMachineSpec.template.spec.hostname of type string",
         ),
         (
             put("domain.cpu", {"cores": -1}),
-            "json: cannot unmarshal number -1 into Go struct field VirtualMachineSpec.template.spec.domain.cpu.cores of "
-            "type uint32",
+            "json: cannot unmarshal number -1 into Go struct field "
+            "VirtualMachineSpec.template.spec.domain.cpu.cores of type uint32",
         ),
         (
             put("domain.memory", {"guest": "1Gx"}),

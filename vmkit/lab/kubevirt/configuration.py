@@ -72,12 +72,8 @@ def read_configuration(kubevirt: Object | None, release: Release) -> Configurati
     settings = _mapping(_mapping(kubevirt or {}, "spec"), "configuration")
     developer = _mapping(settings, "developerConfiguration")
     gates = set(_BETA_GATES) if release.declarative_hotplug else set()
-    gates |= {gate for gate in developer.get("featureGates") or () if isinstance(gate, str)}
-    gates -= {
-        gate
-        for gate in developer.get("disabledFeatureGates") or ()
-        if gate not in (developer.get("featureGates") or ())
-    }
+    chosen = _names(developer, "featureGates")
+    gates = (gates - _names(developer, "disabledFeatureGates")) | chosen
     rollout = settings.get("vmRolloutStrategy")
     migrations = _mapping(settings, "migrations")
     return Configuration(
@@ -112,3 +108,8 @@ def _text(parent: Object, key: str, default: str) -> str:
 def _number(parent: Object, key: str, default: int) -> int:
     value = parent.get(key)
     return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else default
+
+
+def _names(parent: Object, key: str) -> set[str]:
+    value = parent.get(key)
+    return {each for each in value if isinstance(each, str)} if isinstance(value, list) else set()
