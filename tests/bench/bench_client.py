@@ -18,6 +18,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -59,24 +60,28 @@ def _manifest(name: str) -> dict[str, Any]:
 
 
 def serve(kubeconfig: str, vms: int, power: int) -> None:
-    """Runs a practice cluster with so many VMs until stdin ends."""
+    """Runs a practice cluster with so many VMs; each line on stdin moves its clock on, until stdin ends.
+
+    The clock stands otherwise, so that what is measured meets a cluster that does nothing else.
+    """
     from vmkit.cluster import Session
     from vmkit.cluster.resources import NAMESPACES, VIRTUAL_MACHINES
     from vmkit.lab import Lab
 
     with (
-        Lab(kubeconfig=kubeconfig, tls=False, speed=50.0, nodes=40) as lab,
+        Lab(kubeconfig=kubeconfig, tls=False, frozen=True, nodes=40) as lab,
         Session.connect(kubeconfig=lab.kubeconfig) as session,
     ):
         for namespace, count in (("fleet", vms), ("power", power)):
-            session.create(NAMESPACES, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}})
-            with ThreadPoolExecutor(4) as pool:
-                create: Callable[[int], Any] = lambda number, ns=namespace: session.create(  # noqa: E731
-                    VIRTUAL_MACHINES, _manifest(f"vm-{number:05}"), ns
-                )
-                list(pool.map(create, range(count)))
+            document = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}}
+            session.create(NAMESPACES, document)
+            for number in range(count):
+                session.create(VIRTUAL_MACHINES, _manifest(f"vm-{number:05}"), namespace)
+        lab.advance(timedelta(minutes=10))
         print("ready", flush=True)
-        sys.stdin.read()
+        for _ in sys.stdin:
+            lab.advance(timedelta(minutes=10))
+            print("ready", flush=True)
 
 
 # --- the two sides ----------------------------------------------------------------------------------------------
@@ -196,24 +201,6 @@ def run_side(kubeconfig: str, side: str, what: str) -> dict[str, float]:
     return dict(json.loads(output))
 
 
-def settle(kubeconfig: str, wanted: str) -> None:
-    """Waits until every VM of the power namespace is so."""
-    from vmkit.cluster import Session
-    from vmkit.cluster.resources import VIRTUAL_MACHINES
-
-    states: dict[str, str] = {}
-    with Session.connect(kubeconfig=kubeconfig) as session:
-        total = sum(1 for _ in session.list(VIRTUAL_MACHINES, "power"))
-        for event in session.watch(VIRTUAL_MACHINES, "power", timeout_seconds=300):
-            status = event.object.get("status", {})
-            state = status.get("printableStatus", "")
-            settled = state == wanted and (wanted != "Running" or status.get("ready"))
-            states[event.object["metadata"]["name"]] = wanted if settled else state
-            if len(states) == total and set(states.values()) == {wanted}:
-                return
-    raise SystemExit(f"the VMs did not settle: {set(states.values())}")
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--vms", type=int, default=10_000)
@@ -238,27 +225,34 @@ def compare(options: argparse.Namespace) -> None:
     command = [sys.executable, "-m", "tests.bench.bench_client", "--side", "serve", "--kubeconfig", kubeconfig,
                "--vms", str(options.vms), "--power", str(options.power)]  # fmt: skip
     server = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert server.stdin is not None
+    assert server.stdout is not None
     guard = threading.Timer(1800, server.kill)
     guard.daemon = True
     guard.start()
-    try:
+
+    def until_ready() -> None:
         assert server.stdout is not None
         if server.stdout.readline().strip() != "ready":
-            raise SystemExit("the practice cluster did not come up")
+            raise SystemExit("the practice cluster is gone")
+
+    try:
+        until_ready()
         found: dict[tuple[str, str], list[dict[str, float]]] = {}
         for _ in range(options.rounds):
             for side in ("bare", "vmkit"):
                 found.setdefault((side, "list"), []).append(run_side(kubeconfig, side, "list"))
         for turn in range(options.rounds):
             for side in ("bare", "vmkit") if turn % 2 else ("vmkit", "bare"):
-                for verb, state in (("start", "Running"), ("stop", "Stopped")):
+                for verb in ("start", "stop"):
                     found.setdefault((side, verb), []).append(run_side(kubeconfig, side, verb))
-                    settle(kubeconfig, state)
+                    server.stdin.write("on\n")
+                    server.stdin.flush()
+                    until_ready()
         report(found, options)
     finally:
-        assert server.stdin is not None
         server.stdin.close()
-        server.wait(30)
+        server.wait(60)
         Path(kubeconfig).unlink(missing_ok=True)
 
 
