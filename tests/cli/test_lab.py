@@ -1,6 +1,8 @@
+import base64
 import json
 import os
 import signal
+import ssl
 import subprocess
 import sys
 import time
@@ -42,18 +44,20 @@ def test_up_runs_until_it_is_asked_to_end(tmp_path):
         path = process.stdout.readline().strip()
         document = yaml.safe_load(Path(path).read_text())
         assert Path(path).stat().st_mode & 0o777 == 0o600
+        cluster = document["clusters"][0]["cluster"]
+        authority = base64.b64decode(cluster["certificate-authority-data"]).decode()
         request = urllib.request.Request(
-            document["clusters"][0]["cluster"]["server"] + "/apis/kubevirt.io/v1/virtualmachines",
+            cluster["server"] + "/apis/kubevirt.io/v1/virtualmachines",
             headers={"Authorization": "Bearer " + document["users"][0]["user"]["token"]},
         )
-        with urllib.request.urlopen(request) as answer:
+        with urllib.request.urlopen(request, context=ssl.create_default_context(cadata=authority)) as answer:
             assert len(json.load(answer)["items"]) == 3
         process.send_signal(signal.SIGTERM)
         _, said = process.communicate(timeout=20)
     finally:
         process.kill()
     assert process.returncode == 0
-    assert "practice cluster lab at http://127.0.0.1:" in said
+    assert "practice cluster lab at https://127.0.0.1:" in said
     assert "Traceback" not in said
     assert not Path(path).exists()
     assert read_record("lab") is None

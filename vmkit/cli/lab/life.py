@@ -24,7 +24,7 @@ _START_SECONDS = 60.0
 
 
 @lab.command("up")
-@option("--name", default="lab", show_default=True, metavar="NAME", help="Its name; several may run at once.")
+@option("--name", metavar="NAME", help='Its name; by default "lab", or "lab-2" and so on while others run.')
 @option(
     "--port",
     type=click.IntRange(0, 65535),
@@ -79,7 +79,12 @@ _START_SECONDS = 60.0
     help="How many seconds its clock makes of one.",
 )
 @option("--frozen", is_flag=True, help="Let its clock stand until it is moved.")
-@option("--tls", is_flag=True, help="Serve HTTPS (needs the extra vmkit[tls]).")
+@option(
+    "--tls/--no-tls",
+    default=True,
+    show_default=True,
+    help="Serve HTTPS with a certificate of its own; kubectl sends its token over nothing else.",
+)
 @option(
     "--state",
     type=click.Path(dir_okay=False),
@@ -95,7 +100,7 @@ _START_SECONDS = 60.0
 @option("--run-jobs", is_flag=True, help="Run the commands of Jobs and CronJobs as processes of this machine.")
 @option("--background", is_flag=True, help='Return once it is up; "vmkit lab down" ends it.')
 @pass_app
-def up(app: App, *, name: str, background: bool, **settings: Any) -> ExitCode:
+def up(app: App, *, name: str | None, background: bool, **settings: Any) -> ExitCode:
     """Bring up a practice cluster.
 
     The path of its kubeconfig is written to stdout; then it runs until it is interrupted.
@@ -105,15 +110,7 @@ def up(app: App, *, name: str, background: bool, **settings: Any) -> ExitCode:
     vmkit get -A
     vmkit lab down
     """
-    from vmkit.lab.directory import check_name
-
-    check_name(name)
-    running = find_running(name)
-    if running is not None:
-        raise UsageError(
-            f"a practice cluster named {name} runs already, at {running.url}",
-            hint=f"end it with `vmkit lab down --name {name}`, or give another --name",
-        )
+    name = _free_name() if name is None else _check_free(name)
     if background:
         return _start_in_background(app, name)
     with _interruptible(), _build(name, settings) as cluster:
@@ -125,6 +122,27 @@ def up(app: App, *, name: str, background: bool, **settings: Any) -> ExitCode:
         finally:
             _forget(cluster, name)
     return ExitCode.OK
+
+
+def _check_free(name: str) -> str:
+    from vmkit.lab.directory import check_name
+
+    running = find_running(check_name(name))
+    if running is not None:
+        raise UsageError(
+            f"a practice cluster named {name} runs already, at {running.url}",
+            hint=f"end it with `vmkit lab down --name {name}`, or give another --name",
+        )
+    return name
+
+
+def _free_name() -> str:
+    from itertools import count
+
+    from vmkit.lab.directory import DEFAULT_NAME
+
+    names = (DEFAULT_NAME if number == 1 else f"{DEFAULT_NAME}-{number}" for number in count(1))
+    return next(name for name in names if find_running(name) is None)
 
 
 def _build(name: str, settings: Mapping[str, Any]) -> Lab:
@@ -206,7 +224,7 @@ def _start_in_background(app: App, name: str) -> ExitCode:
     arguments = [each for each in sys.argv[1:] if each != "--background"]
     with log.open("wb") as stream:
         process = subprocess.Popen(  # noqa: S603 - this very command, once more
-            [sys.executable, "-m", "vmkit", *arguments],
+            [sys.executable, "-m", "vmkit", *arguments, *([] if "--name" in arguments else ["--name", name])],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=stream,
