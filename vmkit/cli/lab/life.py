@@ -224,7 +224,7 @@ def _start_in_background(app: App, name: str) -> ExitCode:
     arguments = [each for each in sys.argv[1:] if each != "--background"]
     with log.open("wb") as stream:
         process = subprocess.Popen(  # noqa: S603 - this very command, once more
-            [sys.executable, "-m", "vmkit", *arguments, *([] if "--name" in arguments else ["--name", name])],
+            [sys.executable, "-m", "vmkit", *arguments, "--name", name],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=stream,
