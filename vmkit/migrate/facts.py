@@ -177,10 +177,10 @@ class Runtime(_Fact, frozen=True):
     """What a service runs on: its language, its entry point, and what its own code needs.
 
     ``application`` is "wsgi", "asgi", "fetch", "static", "script" or ""; ``entry_point`` is "module:callable" or a
-    path. ``imports`` are the top-level modules its own code names that are not its own; ``libraries`` those that
-    were found beside it, with what they import in turn; ``unresolved`` those that were not found;
-    ``native_modules`` compiled files among all of them; ``file_writes`` places that write files; ``dynamic``
-    places that a scan cannot see through.
+    path. ``packages`` are those that its program and its unit came with. ``imports`` are the top-level modules its
+    own code names that are not its own; ``libraries`` those that were found beside it, with what they import in
+    turn; ``unresolved`` those that were not found; ``native_modules`` compiled files among all of them;
+    ``file_writes`` places that write files; ``dynamic`` places that a scan cannot see through.
     """
 
     service: str
@@ -190,6 +190,7 @@ class Runtime(_Fact, frozen=True):
     application: str = ""
     framework: str = ""
     root: str = ""
+    packages: list[str] = []
     imports: list[str] = []
     libraries: list[str] = []
     unresolved: list[str] = []

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from vmkit.errors import EvidenceError, UsageError
@@ -17,7 +18,17 @@ from vmkit.migrate.tree.rooted import Limits, Tree
 from vmkit.migrate.tree.tar import TarVolume, is_tar
 
 
-def inspect_source(
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """An open source: its tree (None where no root could be read), what it is, and what should be known of it."""
+
+    tree: Tree | None
+    source: Source
+    notes: tuple[str, ...]
+
+
+@contextmanager
+def open_source(
     source: Path,
     *,
     disks: Sequence[Path] = (),
@@ -25,8 +36,8 @@ def inspect_source(
     follow_backing: bool = False,
     declared_format: str = "",
     scratch: Path | None = None,
-) -> Facts:
-    """Inspects a disk image, a mounted root or a tar; read-only, without root, running nothing of it.
+) -> Iterator[Opened]:
+    """Opens a disk image, a mounted root or a tar; read-only, without root.
 
     Args:
         source: the image, folder or tar.
@@ -36,21 +47,21 @@ def inspect_source(
         declared_format: take the images as "raw" or "qcow2" instead of looking.
         scratch: where foreign images and compressed tars are unpacked to.
 
-    Returns:
-        The facts. When no root file system can be read, ``os`` is None (or says Windows) and notes say why.
-
     Raises:
-        EvidenceError: the source cannot be opened, or costs more than the limits.
+        EvidenceError: the source cannot be opened.
     """
     if not source.exists():
         raise EvidenceError(
             "there is no such file", hint="give a disk image, a folder or a tar", where=str(source)
         )
-    if source.is_dir() or (not declared_format and source.is_file() and is_tar(source)):
-        if disks:
-            raise UsageError("further disks make sense only beside a disk image", hint="leave out --disk")
-        return _inspect_files(source, limits, scratch)
     with ExitStack() as stack:
+        if source.is_dir() or (not declared_format and source.is_file() and is_tar(source)):
+            if disks:
+                raise UsageError("further disks make sense only beside a disk image", hint="leave out --disk")
+            files = DirectoryVolume(source) if source.is_dir() else TarVolume(source, scratch=scratch)
+            stack.callback(files.close)
+            yield Opened(Tree(files, limits=limits), Source(kind=files.kind, location=source.name), files.notes)
+            return
         images: list[Image] = []
         for path in (source, *disks):
             image = open_image(
@@ -58,31 +69,53 @@ def inspect_source(
             )
             stack.callback(image.close)
             images.append(image)
-        layout = read_layout(images)
-        return _inspect_layout(source, layout, limits)
+        yield _open_layout(source, read_layout(images), limits)
 
 
-def _inspect_files(path: Path, limits: Limits | None, scratch: Path | None) -> Facts:
-    files: DirectoryVolume | TarVolume
-    files = DirectoryVolume(path) if path.is_dir() else TarVolume(path, scratch=scratch)
-    try:
-        return inspect_tree(
-            Tree(files, limits=limits), Source(kind=files.kind, location=path.name), notes=files.notes
-        )
-    finally:
-        files.close()
+def inspect_source(
+    source: Path,
+    *,
+    disks: Sequence[Path] = (),
+    limits: Limits | None = None,
+    follow_backing: bool = False,
+    declared_format: str = "",
+    scratch: Path | None = None,
+) -> Facts:
+    """Inspects a disk image, a mounted root or a tar, running nothing of it; the arguments are `open_source`'s.
+
+    Returns:
+        The facts. When no root file system can be read, ``os`` is None (or says Windows) and notes say why.
+
+    Raises:
+        EvidenceError: the source cannot be opened, or costs more than the limits.
+    """
+    with open_source(
+        source,
+        disks=disks,
+        limits=limits,
+        follow_backing=follow_backing,
+        declared_format=declared_format,
+        scratch=scratch,
+    ) as opened:
+        return read_facts(opened)
 
 
-def _inspect_layout(path: Path, layout: DiskLayout, limits: Limits | None) -> Facts:
+def read_facts(opened: Opened) -> Facts:
+    """The facts of an open source; see `inspect_source`."""
+    if opened.tree is None:
+        return describe_unreadable(opened.source, notes=opened.notes)
+    return inspect_tree(opened.tree, opened.source, notes=opened.notes)
+
+
+def _open_layout(path: Path, layout: DiskLayout, limits: Limits | None) -> Opened:
     assembled = assemble(layout.volumes, limits=limits)
     described = _describe(path, layout, assembled.mount_points)
     notes = [*(note for image in layout.images for note in image.notes), *assembled.notes]
     notes += [f"{one.name}: {note}" for one in layout.volumes if one.files is not None for note in one.files.notes]
-    if assembled.tree is not None:
-        return inspect_tree(assembled.tree, described, notes=tuple(notes))
-    notes.append("no Linux root file system could be read on it")
-    notes += [f"{volume.name}: {volume.problem}" for volume in layout.volumes if volume.problem]
-    return describe_unreadable(described, notes=tuple(notes))
+    if assembled.tree is None:
+        notes.append("no Linux root file system could be read on it")
+        notes += [f"{volume.name}: {volume.problem}" for volume in layout.volumes if volume.problem]
+    return Opened(assembled.tree, described, tuple(notes))
 
 
 def _describe(path: Path, layout: DiskLayout, mount_points: dict[str, str]) -> Source:

@@ -119,8 +119,8 @@ class XfsVolume:
         notes: list[str] = []
         if not self._log_is_clean(block):
             notes.append(
-                "it was not unmounted and its log is not replayed: the newest changes may be missing, on a new file"
-                " system all of them"
+                "it was not unmounted and its log is not replayed: the newest changes may be missing, on a new"
+                " file system all of them"
             )
         if self._v5 and incompatible & 0x10:
             notes.append("it is marked as needing repair")

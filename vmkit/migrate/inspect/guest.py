@@ -34,7 +34,7 @@ def inspect_tree(tree: Tree, source: Source, *, notes: tuple[str, ...] = ()) -> 
     enabled = {unit.name for unit in units}
     sites = [site for site in sites if site.service in enabled]
     listeners = inspect_listeners(tree, units, web_listeners)
-    runtimes, code_listeners = inspect_runtimes(tree, units, sites)
+    runtimes, code_listeners = inspect_runtimes(tree, units, sites, ownership)
     known = {(one.service, one.port) for one in listeners}
     with_ports = {one.service for one in listeners if one.port is not None}
     for one in code_listeners:

@@ -7,8 +7,11 @@ import re
 from collections.abc import Sequence
 from typing import Final
 
+import msgspec
+
 from vmkit.migrate.facts import Evidence, Listener, Runtime, StaticSite, Unit
 from vmkit.migrate.inspect.javascript_code import inspect_node
+from vmkit.migrate.inspect.packages import Ownership
 from vmkit.migrate.inspect.python_code import PythonApplication, scan_application
 from vmkit.migrate.inspect.system import read_machine
 from vmkit.migrate.inspect.unit_files import split_words
@@ -62,7 +65,7 @@ _SERVICE_SERVERS: Final = re.compile(
 
 
 def inspect_runtimes(
-    tree: Tree, units: Sequence[Unit], sites: Sequence[StaticSite]
+    tree: Tree, units: Sequence[Unit], sites: Sequence[StaticSite], ownership: Ownership
 ) -> tuple[list[Runtime], list[Listener]]:
     """A runtime for each service that is a workload, and the listeners that programs' own code names."""
     runtimes: list[Runtime] = []
@@ -71,9 +74,25 @@ def inspect_runtimes(
         if unit.role != "workload":
             continue
         runtime, found = _runtime(tree, unit, sites)
-        runtimes.append(runtime)
+        runtimes.append(msgspec.structs.replace(runtime, packages=_packages(tree, unit, runtime, ownership)))
         listeners += found
     return runtimes, listeners
+
+
+def _packages(tree: Tree, unit: Unit, runtime: Runtime, ownership: Ownership) -> list[str]:
+    """The packages that the program, its interpreter, its system libraries and its unit came with."""
+    words = _command(unit)
+    places = [*words[:1], *(f"/usr/lib/python3/dist-packages/{name}/__init__.py" for name in runtime.libraries)]
+    if words and not words[0].startswith("/"):
+        places += [f"{folder}/{words[0]}" for folder in ("/usr/sbin", "/usr/bin", "/sbin", "/bin")]
+    if runtime.language == "python":
+        places.append("/usr/bin/python3")
+    if runtime.language == "node":
+        places.append("/usr/bin/node")
+    found = {ownership.package_of(tree.real_path(place) or place) for place in places}
+    # A link such as /usr/bin/python3 and what it points to may come from two packages.
+    found |= {ownership.package_of(place) for place in places}
+    return sorted((found | {unit.package}) - {""})
 
 
 def _runtime(tree: Tree, unit: Unit, sites: Sequence[StaticSite]) -> tuple[Runtime, list[Listener]]:
