@@ -35,8 +35,8 @@ EventType = Literal["ADDED", "MODIFIED", "DELETED"]
 
 _FIRST_VERSION: Final = 10_000
 """Versions start high, as in a cluster that has been up for a while: version 1 is long gone."""
-_LOG_EVENTS: Final = 20_000
-_LOG_BYTES: Final = 48 << 20
+_LOG_EVENTS: Final = 8_000
+_LOG_BYTES: Final = 12 << 20
 _NAME_ALPHABET: Final = "bcdfghjklmnpqrstvwxz2456789"
 _GENERATED_BASE: Final = 58
 FOREGROUND: Final = "foregroundDeletion"
