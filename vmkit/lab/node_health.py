@@ -1,13 +1,12 @@
 """Nodes that fall silent and return: the node lifecycle controller's part, and that of KubeVirt's node controller.
 
 Source: kube-controller-manager pkg/controller/nodelifecycle (grace period 40 s, taints, texts), the default
-toleration of
-300 s, KubeVirt pkg/virt-controller/watch/node/node.go (heartbeat older than 5 minutes), KubeEdge's autonomy label.
+toleration of 300 s, KubeVirt pkg/virt-controller/watch/node/node.go (heartbeat older than 5 minutes),
+KubeEdge's autonomy label.
 
 A node is silent while it carries the annotation ``lab.vmkit.io/silent: "true"``. Nothing is heard of it then;
-what runs on it
-goes on. Healthy nodes renew nothing, so that a clock can be moved by weeks: their last heartbeat is as old as
-the lab.
+what runs on it goes on. Healthy nodes renew nothing, so that a clock can be moved by weeks: their last
+heartbeat is as old as the lab.
 """
 
 from __future__ import annotations

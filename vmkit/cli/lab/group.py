@@ -10,6 +10,5 @@ def lab() -> None:
     """Run a practice cluster on this machine.
 
     It speaks the API of Kubernetes, KubeVirt, CDI and Rook on 127.0.0.1, with a clock that can be moved. Every
-    command
-    of vmkit, and kubectl, work on it with the kubeconfig that "vmkit lab up" prints.
+    command of vmkit, and kubectl, work on it with the kubeconfig that "vmkit lab up" prints.
     """

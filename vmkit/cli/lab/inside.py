@@ -30,8 +30,7 @@ def guest(
     """Say how a VM's guest behaves.
 
     Names are boot-seconds, shutdown-seconds, ignores-acpi, agent, crash, exit, users, os and filesystem-used,
-    and load for
-    the shape of its work; an empty value takes one back. Without any, they are shown.
+    and load for the shape of its work; an empty value takes one back. Without any, they are shown.
 
     \b
     vmkit lab guest web-1 ignores-acpi=true users=alice,bob

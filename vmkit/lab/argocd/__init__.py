@@ -1,8 +1,7 @@
 """Argo CD in the practice cluster: Applications that compare, report, and really heal drift back.
 
 The practice cluster has no Git: an Application whose ``repoURL`` is ``lab://NAMESPACE/NAME`` takes its manifests
-from that
-ConfigMap, one object a key, and the ConfigMap's content is its revision.
+from that ConfigMap, one object a key, and the ConfigMap's content is its revision.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """The application controller: compares on every change, and heals by itself where an Application says so.
 
 Source: Argo CD controller/appcontroller.go (self-heal after 5 s, then backing off by three up to 300 s),
-docs/user-guide/
-{auto_sync,sync_windows}.md.
+docs/user-guide/{auto_sync,sync_windows}.md.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """What CDI's webhooks refuse: causes with its own messages and fields.
 
 Source: CDI pkg/apiserver/webhooks/datavolume-validate.go, dataimportcron-validate.go, transfer of clone
-permissions in
-datavolume-mutate.go. The functions that look at one object are pure; `register` hangs them on the resource types.
+permissions in datavolume-mutate.go. The functions that look at one object are pure; `register` hangs them on
+the resource types.
 """
 
 from __future__ import annotations

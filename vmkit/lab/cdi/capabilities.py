@@ -3,8 +3,8 @@ golden images.
 
 Source: CDI pkg/storagecapabilities/storagecapabilities.go. A provisioner that is not listed is unknown to CDI: its
 StorageProfile stays empty until somebody fills in ``spec.claimPropertySets``. The keys are literal, so a Rook
-operator
-that runs in a namespace other than ``rook-ceph`` (provisioner ``<namespace>.rbd.csi.ceph.com``) is unknown too.
+operator that runs in a namespace other than ``rook-ceph`` (provisioner ``<namespace>.rbd.csi.ceph.com``) is
+unknown too.
 """
 
 from __future__ import annotations

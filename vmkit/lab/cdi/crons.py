@@ -1,8 +1,7 @@
 """DataImportCrons: golden images imported on a schedule, kept as snapshots where the storage clones those better.
 
 Source: CDI pkg/controller/dataimportcron-controller.go. A registry is polled at each scheduled time; the
-practice cluster's
-registry has a new image every week, the first poll always finds one.
+practice cluster's registry has a new image every week, the first poll always finds one.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ from datetime import datetime, timedelta
 from typing import ClassVar
 
 from vmkit.lab.cdi.cron import CronError, parse_cron
-from vmkit.lab.cdi.datavolumes import MANAGER
+from vmkit.lab.cdi.making import MANAGER
 from vmkit.lab.cdi.resources import GROUP
 from vmkit.lab.clock import format_time, parse_time
 from vmkit.lab.controller import Context, Controller

@@ -1,19 +1,34 @@
 """The DataVolume controller: makes the claim, lets the content arrive on the lab's clock, and reports.
 
 Source: CDI pkg/controller/datavolume. As CDI does where a CSI driver provides the class, the claim names a
-populator's
-source and stays Pending until its content is complete; where none does (local-path), it is bound first and
-filled then.
+populator's source and stays Pending until its content is complete; where none does (local-path), it is bound first
+and filled then.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import ClassVar
 
 from vmkit.lab.cdi.claims import ClaimNotValidError, build_claim_spec
-from vmkit.lab.cdi.cloning import CloneChoice, choose_claim_clone, choose_snapshot_clone, claim_bytes
+from vmkit.lab.cdi.cloning import CloneChoice
+from vmkit.lab.cdi.making import (
+    CLONE_PHASE,
+    CLONE_TYPE,
+    FALLBACK,
+    IMMEDIATE,
+    MANAGER,
+    POPULATED_FOR,
+    POPULATOR,
+    STARTED,
+    UPLOADED,
+    Source,
+    StorageReader,
+    build_annotations,
+    build_claim,
+    populator_reference,
+    source_bytes,
+)
 from vmkit.lab.cdi.phases import (
     CLONE_PHASES,
     ClaimView,
@@ -31,38 +46,13 @@ from vmkit.lab.cdi.transfers import POD_START_SECONDS, plan_copy, plan_import, v
 from vmkit.lab.clock import format_time, parse_time
 from vmkit.lab.controller import Context, Controller
 from vmkit.lab.resources import Object, ObjectKey
-from vmkit.lab.rook.classes import find_default_class
 from vmkit.lab.rook.csi import CLAIMS, CLASSES, PODS, SELECTED_NODE, SNAPSHOTS, claim_names, find_users, provision
 from vmkit.lab.status import ApiError
 from vmkit.lab.store import Event
 from vmkit.units import parse_bytes
 
-MANAGER = "virt-cdi-controller"
-STARTED = "lab.vmkit.io/transfer-started"
-"""On a claim: when its content began to arrive."""
-
-UPLOADED = "cdi.kubevirt.io/storage.pod.phase"
-IMMEDIATE = "cdi.kubevirt.io/storage.bind.immediate.requested"
-POPULATOR = "cdi.kubevirt.io/storage.usePopulator"
-POPULATED_FOR = "cdi.kubevirt.io/storage.populatedFor"
-PREPOPULATED = "cdi.kubevirt.io/storage.prePopulated"
-CLONE_TYPE = "cdi.kubevirt.io/cloneType"
-CLONE_PHASE = "cdi.kubevirt.io/clonePhase"
-FALLBACK = "cdi.kubevirt.io/cloneFallbackReason"
 _DATA_VOLUMES = (GROUP, "datavolumes")
 _ANYWHERE = ObjectKey("", "")
-
-
-@dataclass(frozen=True)
-class Source:
-    """Where a DataVolume's content comes from: ``kind`` is "import", "blank", "upload", "pvc", "snapshot" or
-    "external"."""
-
-    kind: str
-    namespace: str = ""
-    name: str = ""
-    found: Object | None = None
-    """The claim or snapshot to clone; None while it does not exist."""
 
 
 class DataVolumeController(Controller):
@@ -76,12 +66,11 @@ class DataVolumeController(Controller):
         self._volumes = registry.get(*_DATA_VOLUMES)
         self._sources = registry.get(GROUP, "datasources")
         self._profiles = registry.get(GROUP, "storageprofiles")
-        self._cdis = registry.get(GROUP, "cdis")
         self._claims = registry.get(*CLAIMS)
         self._classes = registry.get(*CLASSES)
         self._snapshots = registry.get(*SNAPSHOTS)
-        self._drivers = registry.get("storage.k8s.io", "csidrivers")
         self._pods = registry.get(*PODS)
+        self._storage = StorageReader(context)
         self._unfinished: set[ObjectKey] = set()
         self._waiting: dict[tuple[str, ObjectKey], set[ObjectKey]] = {}
 
@@ -186,7 +175,7 @@ class DataVolumeController(Controller):
 
     def _create_claim(self, key: ObjectKey, volume: Object, source: Source) -> Object | None:
         spec = volume["spec"]
-        if source.kind in ("pvc", "snapshot") and source.found is None:
+        if source.is_clone and source.found is None:
             message = f"The source {source.kind} {source.name} doesn't exist"
             self.recorder.record(
                 volume, "CloneWithoutSource", message, component=self._component(source), type="Warning"
@@ -194,13 +183,13 @@ class DataVolumeController(Controller):
             self._report(volume, None, Verdict("Pending", note=("CloneWithoutSource", message)))
             self._wait_for(source.kind, ObjectKey(source.namespace, source.name), key)
             return None
-        storage_class = self._find_class(spec)
+        storage_class = self._storage.find_class(spec)
         try:
             if isinstance(storage_class, str):
                 raise ClaimNotValidError(f'storageclass.storage.k8s.io "{storage_class}" not found')
-            profile = self._find_profile(storage_class)
+            profile = self._storage.find_profile(storage_class)
             claim_spec = build_claim_spec(
-                spec, storage_class=storage_class, profile_status=profile, source_bytes=self._source_bytes(source)
+                spec, storage_class=storage_class, profile_status=profile, source_bytes=source_bytes(source)
             )
         except ClaimNotValidError as error:
             self.recorder.record(
@@ -209,75 +198,18 @@ class DataVolumeController(Controller):
             self._report(volume, None, Verdict("", note=("ErrClaimNotValid", str(error))))
             self._wait_for("profile", _ANYWHERE, key)
             return None
-        populates = storage_class is not None and source.kind != "external" and self._has_driver(storage_class)
-        annotations = self._claim_annotations(volume, source)
+        populates = (
+            storage_class is not None and source.kind != "external" and self._storage.has_driver(storage_class)
+        )
+        annotations = build_annotations(volume, source)
         if populates:
-            kind = {
-                "upload": "VolumeUploadSource",
-                "pvc": "VolumeCloneSource",
-                "snapshot": "VolumeCloneSource",
-            }.get(source.kind, "VolumeImportSource")
-            prefix = {
-                "VolumeUploadSource": "volume-upload-source",
-                "VolumeCloneSource": "volume-clone-source",
-            }.get(kind, "volume-import-source")
-            claim_spec["dataSourceRef"] = {
-                "apiGroup": GROUP,
-                "kind": kind,
-                "name": f"{prefix}-{volume['metadata']['uid']}",
-            }
-        if source.kind in ("pvc", "snapshot"):
+            claim_spec["dataSourceRef"] = populator_reference(source, volume["metadata"]["uid"])
+        if source.is_clone:
             assert storage_class is not None
-            self._mark_choice(volume, annotations, self._choose(source, claim_spec, storage_class))
+            self._mark_choice(volume, annotations, self._storage.choose_clone(source, claim_spec, storage_class))
         self._mark_volume(volume, populates, annotations)
         self._report(volume, None, Verdict("Pending"))
-        return self.store.create(self._claims, self._build_claim(volume, claim_spec, annotations), manager=MANAGER)
-
-    def _build_claim(self, volume: Object, spec: Object, annotations: dict[str, str]) -> Object:
-        metadata = volume["metadata"]
-        labels = {
-            "alerts.k8s.io/KubePersistentVolumeFillingUp": "disabled",
-            "app": "containerized-data-importer",
-            "app.kubernetes.io/component": "storage",
-            "app.kubernetes.io/managed-by": "cdi-controller",
-        }
-        return {
-            "apiVersion": "v1",
-            "kind": "PersistentVolumeClaim",
-            "metadata": {
-                "name": metadata["name"],
-                "namespace": metadata["namespace"],
-                "labels": {**(metadata.get("labels") or {}), **labels},
-                "annotations": annotations,
-                "finalizers": ["kubernetes.io/pvc-protection"],
-                "ownerReferences": [
-                    {
-                        "apiVersion": f"{GROUP}/v1beta1",
-                        "blockOwnerDeletion": True,
-                        "controller": True,
-                        "kind": "DataVolume",
-                        "name": metadata["name"],
-                        "uid": metadata["uid"],
-                    }
-                ],
-            },
-            "spec": spec,
-            "status": {"phase": "Pending"},
-        }
-
-    def _claim_annotations(self, volume: Object, source: Source) -> dict[str, str]:
-        annotations = {
-            key: value
-            for key, value in (volume["metadata"].get("annotations") or {}).items()
-            if key != "kubectl.kubernetes.io/last-applied-configuration"
-        }
-        annotations["cdi.kubevirt.io/storage.contentType"] = volume["spec"].get("contentType", "kubevirt")
-        annotations["cdi.kubevirt.io/storage.preallocation.requested"] = str(
-            bool(volume["spec"].get("preallocation"))
-        ).lower()
-        if source.kind == "upload":
-            annotations["cdi.kubevirt.io/storage.upload.target"] = ""
-        return annotations
+        return self.store.create(self._claims, build_claim(volume, claim_spec, annotations), manager=MANAGER)
 
     def _mark_volume(self, volume: Object, populates: bool, annotations: dict[str, str]) -> None:
         marks = volume["metadata"].setdefault("annotations", {})
@@ -296,55 +228,6 @@ class DataVolumeController(Controller):
                 volume, choice.reason, choice.fallback, component="clone-populator", type="Warning"
             )
 
-    def _find_class(self, spec: Object) -> Object | str | None:
-        """The class it names or the default one; the name of one that does not exist; None if there is none at
-        all."""
-        name = (spec.get("storage") or spec.get("pvc") or {}).get("storageClassName")
-        if name:
-            return self.store.find(self._classes, "", name) or str(name)
-        found = find_default_class(
-            self.store.list(self._classes), for_vm_disks=spec.get("contentType") != "archive"
-        )
-        return dict(found) if found is not None else None
-
-    def _find_profile(self, storage_class: Object | None) -> Object:
-        if storage_class is None:
-            return {}
-        profile = self.store.find(self._profiles, "", storage_class["metadata"]["name"])
-        return (profile or {}).get("status") or {}
-
-    def _has_driver(self, storage_class: Object) -> bool:
-        return self.store.exists(self._drivers, "", storage_class["provisioner"])
-
-    def _source_bytes(self, source: Source) -> int | None:
-        if source.found is None:
-            return None
-        if source.kind == "pvc":
-            return claim_bytes(source.found)
-        size = (source.found.get("status") or {}).get("restoreSize")
-        return parse_bytes(size) if size else None
-
-    def _choose(self, source: Source, claim_spec: Object, storage_class: Object) -> CloneChoice:
-        assert source.found is not None
-        if source.kind == "snapshot":
-            contents = self.registry.get("snapshot.storage.k8s.io", "volumesnapshotcontents")
-            name = (source.found.get("status") or {}).get("boundVolumeSnapshotContentName", "")
-            content = self.store.find(contents, "", name)
-            driver = ((content or {}).get("spec") or {}).get("driver", "")
-            return choose_snapshot_clone(
-                driver, self._source_bytes(source) or 0, claim_spec, target_class=storage_class
-            )
-        source_class = self.store.find(self._classes, "", source.found["spec"].get("storageClassName") or "")
-        cdi = self.store.find(self._cdis, "", "cdi") or {}
-        return choose_claim_clone(
-            source.found,
-            claim_spec,
-            source_class=source_class,
-            target_class=storage_class,
-            profile_status=self._find_profile(storage_class),
-            override=(cdi.get("spec") or {}).get("cloneStrategyOverride"),
-        )
-
     def _is_ours(self, volume: Object, claim: Object) -> bool:
         uid = volume["metadata"]["uid"]
         annotations = claim["metadata"].get("annotations") or {}
@@ -356,7 +239,7 @@ class DataVolumeController(Controller):
         )
         if adopted and (claim.get("status") or {}).get("phase") == "Bound":
             claim["metadata"].setdefault("annotations", {})[POPULATED_FOR] = volume["metadata"]["name"]
-            owner = self._build_claim(volume, {}, {})["metadata"]["ownerReferences"]
+            owner = build_claim(volume, {}, {})["metadata"]["ownerReferences"]
             claim["metadata"]["ownerReferences"] = [*(claim["metadata"].get("ownerReferences") or ()), *owner]
             stored = self.store.update(self._claims, claim, manager=MANAGER)
             claim["metadata"] = stored["metadata"]
@@ -385,7 +268,7 @@ class DataVolumeController(Controller):
         if not bound and not populates:
             # The claim has its consumer and will be bound in a moment.
             return Verdict("WaitForFirstConsumer" if self._binds_late(claim) else "Pending")
-        if source.kind in ("pvc", "snapshot"):
+        if source.is_clone:
             blocked = None if STARTED in annotations else self._find_clone_obstacle(volume, source)
             if blocked is not None:
                 self._wait_for(source.kind, ObjectKey(source.namespace, source.name), key)
@@ -396,7 +279,7 @@ class DataVolumeController(Controller):
             left = POD_START_SECONDS - elapsed
             return judge_upload(left <= 0, uploaded, key.name, next_seconds=left)
         size = parse_bytes(claim["spec"]["resources"]["requests"]["storage"])
-        if source.kind not in ("pvc", "snapshot"):
+        if not source.is_clone:
             plan = plan_import(volume["spec"], annotations, size)
             return judge_import(view_transfer(plan, elapsed), key.name)
         return self._judge_clone(key, claim, source, size=size, elapsed=elapsed)
@@ -408,7 +291,7 @@ class DataVolumeController(Controller):
         if strategy == "copy":
             verdict = judge_copy(view_transfer(plan_copy(annotations, size), elapsed), names)
         else:
-            expands = source.found is not None and size > (self._source_bytes(source) or size)
+            expands = source.found is not None and size > (source_bytes(source) or size)
             stages = clone_stages(
                 "csi-clone" if strategy == "csi-clone" else "snapshot", source.kind, expands=expands
             )
@@ -472,10 +355,7 @@ class DataVolumeController(Controller):
         namespace, name = claim["metadata"]["namespace"], claim["metadata"]["name"]
         if (claim.get("status") or {}).get("phase") != "Bound":
             storage_class = self.store.get(self._classes, "", claim["spec"]["storageClassName"])
-            cloned = (
-                source.kind in ("pvc", "snapshot")
-                and (claim["metadata"].get("annotations") or {}).get(CLONE_TYPE) != "copy"
-            )
+            cloned = source.is_clone and (claim["metadata"].get("annotations") or {}).get(CLONE_TYPE) != "copy"
             origin = "clone" if cloned else "blank" if source.kind == "blank" else "import"
             users = find_users(self.store, self.registry, namespace, name)
             node = next((pod["spec"]["nodeName"] for pod in users if pod["spec"].get("nodeName")), "")
@@ -484,7 +364,7 @@ class DataVolumeController(Controller):
         annotations = fresh["metadata"].setdefault("annotations", {})
         annotations.pop(STARTED, None)
         annotations["cdi.kubevirt.io/storage.condition.running"] = "false"
-        if source.kind in ("pvc", "snapshot"):
+        if source.is_clone:
             annotations[CLONE_PHASE] = "Succeeded"
         elif source.kind != "external":
             annotations[UPLOADED] = "Succeeded"

@@ -1,8 +1,7 @@
 """StorageProfiles as CDI computes them from a StorageClass.
 
 Source: CDI pkg/controller/storageprofile-controller.go. What a person writes into a profile's ``spec`` wins over
-what CDI
-knows about the provisioner (`vmkit.lab.cdi.capabilities`).
+what CDI knows about the provisioner (`vmkit.lab.cdi.capabilities`).
 """
 
 from __future__ import annotations
@@ -28,8 +27,7 @@ def choose_snapshot_class(
     """The VolumeSnapshotClass that serves a provisioner, or "" if none does.
 
     One named ``wanted`` (from the profile's spec) is taken only if its driver fits; else the default class of
-    the driver,
-    else the first by name.
+    the driver, else the first by name.
     """
     fitting = sorted(
         (item for item in snapshot_classes if item.get("driver") == provisioner),

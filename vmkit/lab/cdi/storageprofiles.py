@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import ClassVar
 
-from vmkit.lab.cdi.datavolumes import MANAGER
+from vmkit.lab.cdi.making import MANAGER
 from vmkit.lab.cdi.profiles import build_profile_status, is_recognized
 from vmkit.lab.cdi.resources import GROUP
 from vmkit.lab.clock import format_time

@@ -84,8 +84,7 @@ def plan_import(spec: Mapping[str, Any], annotations: Mapping[str, str], claim_b
     """The plan of an import, from a DataVolume's source and its annotations.
 
     ``lab-fail`` in a source's address makes it fail until it gives up, ``lab-fail-N`` makes N attempts fail; a
-    ``404`` or
-    ``403`` as part of a path fails for ever as the web server of that name would.
+    ``404`` or ``403`` as part of a path fails for ever as the web server of that name would.
     """
     source = spec.get("source") or {}
     url = next((str(value.get("url") or "") for value in source.values() if isinstance(value, Mapping)), "")

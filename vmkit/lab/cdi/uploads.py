@@ -9,7 +9,7 @@ import hmac
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
-from vmkit.lab.cdi.datavolumes import MANAGER, UPLOADED
+from vmkit.lab.cdi.making import MANAGER, UPLOADED
 from vmkit.lab.cdi.resources import GROUP, UPLOAD_GROUP, VERSION
 from vmkit.lab.resources import AdmissionRequest, Object, Registry, ResourceType
 from vmkit.lab.rook.csi import CLAIMS

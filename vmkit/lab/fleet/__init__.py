@@ -2,6 +2,5 @@
 is in.
 
 ``plan`` draws the VMs as values, ``objects`` and ``disks`` write them down as API objects that need no
-controller to settle,
-``load`` puts them into a lab.
+controller to settle, ``load`` puts them into a lab.
 """

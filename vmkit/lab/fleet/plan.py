@@ -1,10 +1,8 @@
 """Which VMs a fleet has. Pure: the same seed, size and instant give the same fleet.
 
 The shares follow what operators report of grown installations: most VMs are small Linux servers that always run,
-a fifth
-is stopped, some are owned by Argo CD or a pool, a few have been broken for long, and a handful of objects is so
-old that
-fields are missing from them.
+a fifth is stopped, some are owned by Argo CD or a pool, a few have been broken for long, and a handful of
+objects is so old that fields are missing from them.
 """
 
 from __future__ import annotations

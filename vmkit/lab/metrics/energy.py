@@ -2,10 +2,8 @@
 """Energy as Kepler reports it, in the generations met in the field.
 
 Source: Kepler docs/user/metrics.md and docs/developer/power-attribution-guide.md: a workload gets its share of
-the node's
-active power by CPU time; idle power stays on the node. A KubeVirt guest is never in ``kepler_vm_*``: its process
-sits in
-the launcher's cgroup and counts as a container and a pod.
+the node's active power by CPU time; idle power stays on the node. A KubeVirt guest is never in ``kepler_vm_*``:
+its process sits in the launcher's cgroup and counts as a container and a pod.
 """
 
 from __future__ import annotations

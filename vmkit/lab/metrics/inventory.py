@@ -2,8 +2,7 @@
 """What virt-controller exports of every VM and instance, running or not.
 
 Source: KubeVirt pkg/monitoring/metrics/virt-controller/{vmistats,vmstats}_collector.go. The state is the present
-one; what
-is told of the past is what the runs of a guest say (running or not).
+one; what is told of the past is what the runs of a guest say (running or not).
 """
 
 from __future__ import annotations

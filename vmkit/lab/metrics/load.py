@@ -1,10 +1,8 @@
 """How busy a guest is, as a pure function of (seed, guest, instant).
 
 A counter must give the same increase over a stretch however often it is read, and reading it must not cost more
-the longer
-the guest runs. So a day's work is settled first, is shared out among its hours, and an hour's among its
-five-minute slots:
-a reading adds up whole days, then the hours of one day, then the slots of one hour.
+the longer the guest runs. So a day's work is settled first, is shared out among its hours, and an hour's among
+its five-minute slots: a reading adds up whole days, then the hours of one day, then the slots of one hour.
 """
 
 from __future__ import annotations

@@ -22,8 +22,7 @@ class Run:
     still runs).
 
     ``boot`` is when the instance started: after a live migration the counters of the new launcher start at
-    ``start``,
-    the guest's own clock at ``boot``.
+    ``start``, the guest's own clock at ``boot``.
     """
 
     start: float

@@ -50,8 +50,7 @@ class MetricsService:
 
     Args:
         context: the lab's. Its option "seed" decides the series, "kubevirt" which there are, "kepler" which
-            generation of
-            Kepler is installed ("pods", "containers", "legacy" or "none").
+            generation of Kepler is installed ("pods", "containers", "legacy" or "none").
     """
 
     def __init__(self, context: Context) -> None:

@@ -2,8 +2,8 @@
 """Who has a console, a VNC window or a port-forward open on a guest, and when the last of them was closed.
 
 Source: KubeVirt pkg/monitoring/metrics/virt-api/connection_metrics.go: the timestamp is set when a connection
-ends, and is
-absent where there never was one; virt-api forgets it when it restarts, so nothing older than its age is known.
+ends, and is absent where there never was one; virt-api forgets it when it restarts, so nothing older than its
+age is known.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """The health and capacity a CephCluster reports, as a pure function of what is stored and what is wrong.
 
 Source: Rook pkg/apis/ceph.rook.io/v1/types.go (CephStatus, Capacity); Ceph's own ratios mon_osd_nearfull_ratio
-0.85,
-mon_osd_backfillfull_ratio 0.90, mon_osd_full_ratio 0.95, and the names of its health checks.
+0.85, mon_osd_backfillfull_ratio 0.90, mon_osd_full_ratio 0.95, and the names of its health checks.
 """
 
 from __future__ import annotations
@@ -59,8 +58,7 @@ def decide_health(capacity: Capacity, troubles: Iterable[str] = ()) -> tuple[str
     Args:
         capacity: what is there and what is used.
         troubles: names of health checks that fail (`TROUBLES`, or any other name: a warning), or ``HEALTH_WARN``
-            and
-            ``HEALTH_ERR`` for one typical of the kind.
+            and ``HEALTH_ERR`` for one typical of the kind.
     """
     details: dict[str, dict[str, str]] = {}
     for name in troubles:
@@ -140,8 +138,7 @@ def allocated_bytes(claim_bytes: int, origin: str) -> int:
     Args:
         claim_bytes: the claim's size.
         origin: "blank" for an empty disk, "clone" for one that shares its parent's blocks, anything else for one
-            that
-            an image was written to.
+            that an image was written to.
     """
     share = {"blank": _BLANK_SHARE, "clone": _CLONED_SHARE}.get(origin, _IMPORTED_SHARE)
     return int(claim_bytes * share)

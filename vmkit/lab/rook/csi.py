@@ -1,8 +1,7 @@
 """The work of the CSI drivers and the volume controllers: claims get volumes, grow, and give them back.
 
 Events, annotations and texts are those of kube-controller-manager's persistentvolume controller, the
-external-provisioner
-and external-resizer sidecars, and ceph-csi.
+external-provisioner and external-resizer sidecars, and ceph-csi.
 """
 
 from __future__ import annotations
