@@ -128,14 +128,19 @@ def test_an_interrupt_lets_what_is_under_way_finish_and_lists_the_rest_as_not_tr
         assert go_on.wait(10)
         return done(change)
 
+    interrupted = threading.Event()
+
     def handle(*_: object) -> None:
-        # What is under way goes on once the interrupt has been taken in.
-        threading.Timer(0.1, go_on.set).start()
+        interrupted.set()
         raise KeyboardInterrupt
 
     def interrupt() -> None:
         assert under_way.wait(10)
         signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+        assert interrupted.wait(10)
+        # What is under way goes on once the interrupt has been taken in.
+        threading.Event().wait(0.1)
+        go_on.set()
 
     previous = signal.signal(signal.SIGINT, handle)
     try:
