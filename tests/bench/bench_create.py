@@ -2,9 +2,10 @@
 
     python -m tests.bench.bench_create [--vms 1000] [--rounds 3]
 
-The practice cluster, its clock standing, runs in a process of its own, and so does each side; sides take turns, each
-in a namespace of its own, and the best round of each counts. Printed are the client's CPU for each VM and the rate,
-and their ratios. The bare client sends, with urllib3 and json and nothing else, the very requests that vmkit sends.
+The practice cluster, its clock standing, runs in a process of its own, and so does each side; sides take turns,
+each in a namespace of its own, and the best round of each counts. Printed are the client's CPU for each VM and the
+rate, and their ratios. The bare client sends, with urllib3 and json and nothing else, the very requests that vmkit
+sends.
 """
 
 from __future__ import annotations
@@ -83,8 +84,8 @@ def bare_side(pipe: Any, url: str, token: str, namespace: str, count: int) -> No
     def put(manifest: dict[str, Any]) -> None:
         name = manifest["metadata"]["name"]
         answer = pool.request(
-            "PATCH", f"{base}/{name}?fieldManager=vmkit&fieldValidation=Strict", body=json.dumps(manifest).encode(),
-            headers=headers,
+            "PATCH", f"{base}/{name}?fieldManager=vmkit&fieldValidation=Strict",
+            body=json.dumps(manifest).encode(), headers=headers,
         )  # fmt: skip
         assert answer.status == 201, answer.data
         json.loads(answer.data)

@@ -167,8 +167,8 @@ def test_all_shipped_templates_pass_lint(run: Run):
 
 def test_lint_tells_file_line_and_rule_and_ends_with_2(run: Run, tmp_path: Path):
     bad = tmp_path / "bad.yaml"
-    bad.write_text("apiVersion: vmkit.io/v1\nkind: Template\nname: bad\ntitle: T\nobjects:\n  - name: x\n    body: |\n"
-                   "      a: {{ nme }}\n")  # fmt: skip
+    head = "apiVersion: vmkit.io/v1\nkind: Template\nname: bad\ntitle: T\n"
+    bad.write_text(head + "objects:\n  - name: x\n    body: |\n      a: {{ nme }}\n")
     ran = run("template", "lint", str(bad))
     assert ran.code == 2
     assert f"{bad}:8: error:" in ran.out

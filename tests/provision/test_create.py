@@ -335,7 +335,7 @@ def test_files_for_git_hold_stubs_instead_of_secrets(session: Session, tmp_path:
 
 def test_storage_is_chosen_and_said(session: Session):
     result = create(session, CreateRequest("web-1", "debian"))
-    assert any(notice.startswith("storage: rook-ceph-block") for notice in result.notices)
+    assert any(remark.startswith("storage: rook-ceph-block") for remark in result.remarks)
     claim = session.get(VIRTUAL_MACHINES, "web-1")["spec"]["dataVolumeTemplates"][0]["spec"]["storage"]
     assert claim["storageClassName"] == "rook-ceph-block"
 
@@ -360,7 +360,7 @@ def test_a_golden_image_is_cloned_rather_than_imported(session: Session, namespa
     spec = session.get(VIRTUAL_MACHINES, "web-1")["spec"]["dataVolumeTemplates"][0]["spec"]
     assert spec["sourceRef"] == {"kind": "DataSource", "name": "golden", "namespace": namespace}
     assert "source" not in spec
-    assert any("cloned rather than imported" in notice for notice in result.notices)
+    assert any("cloned rather than imported" in remark for remark in result.remarks)
     assert only(result).reason.code == "Ready"
 
 

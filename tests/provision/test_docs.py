@@ -23,7 +23,9 @@ BLOCK = re.compile(r"(?:File `(?P<file>[^`]+)`:\n\n)?```(?P<language>[a-z]+)\n(?
 
 
 @pytest.mark.parametrize("name", DOCUMENTS)
-def test_the_blocks_of_a_document_hold(name: str, lab: Lab, namespace: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_the_blocks_of_a_document_hold(
+    name: str, lab: Lab, namespace: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path))
     (tmp_path / "templates").mkdir()

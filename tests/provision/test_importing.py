@@ -22,6 +22,7 @@ from vmkit.provision.storage import StorageChoice
 CONTEXT = RenderContext("new-1", "prod", storage=StorageChoice("here"))
 RECORDED = json.loads((Path(__file__).parent.parent / "data" / "vm-from-server.json").read_text())
 
+USER_DATA = '#cloud-config\npassword: ${PASSWORD}\nx: "{{ y }} {% z \\n ${MOTD}"\n'
 VMT: dict[str, Any] = {
     "apiVersion": "template.kubevirt.io/v1beta1",
     "kind": "VirtualMachineTemplate",
@@ -52,9 +53,7 @@ VMT: dict[str, Any] = {
                         "volumes": [
                             {
                                 "name": "c",
-                                "cloudInitNoCloud": {
-                                    "userData": '#cloud-config\npassword: ${PASSWORD}\nx: "{{ y }} {% z \\n ${MOTD}"\n'
-                                },
+                                "cloudInitNoCloud": {"userData": USER_DATA},
                             }
                         ],
                     }
@@ -88,7 +87,8 @@ def test_a_template_of_openshift_becomes_a_template():
         "apiVersion": "template.openshift.io/v1", "kind": "Template", "metadata": {"name": "app"},
         "parameters": [{"name": "VM", "required": True}, {"name": "PORT", "value": "80"}],
         "objects": [
-            copy.deepcopy(VMT["spec"]["virtualMachine"]) | {"metadata": {"name": "${VM}"}, "spec": {"running": True}},
+            copy.deepcopy(VMT["spec"]["virtualMachine"])
+            | {"metadata": {"name": "${VM}"}, "spec": {"running": True}},
             {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "${VM}"}, "spec": {"port": "${{PORT}}"}},
         ],
     }  # fmt: skip

@@ -115,7 +115,9 @@ CASES: dict[str, Change] = {
     "eviction-unset": lambda vm, g: g.pop("evictionStrategy"),
     "name-too-long": lambda vm, g: vm["metadata"].update(name="n" * 64),
     "hostname": lambda vm, g: g.update(hostname="Not_A_Name"),
-    "reserved-label": lambda vm, g: vm["spec"]["template"]["metadata"]["labels"].update({"kubevirt.io/nodeName": "n"}),
+    "reserved-label": lambda vm, g: vm["spec"]["template"]["metadata"].update(
+        labels={"kubevirt.io/nodeName": "n"}
+    ),
     "label-value": lambda vm, g: vm["metadata"].update(labels={"count": 5}),
     "live-pause-probe": lambda vm, g: g.update(livenessProbe={"tcpSocket": {"port": 1}}),
     "instancetype-matcher": lambda vm, g: vm["spec"].update(preference={}),
@@ -235,7 +237,10 @@ def test_findings_of_a_file_have_its_lines():
 # --- templates ---------------------------------------------------------------------------------------------------
 
 HEAD = "apiVersion: vmkit.io/v1\nkind: Template\nname: t\ntitle: T\n"
-BODY = "objects:\n  - name: c\n    body: |\n      apiVersion: v1\n      kind: ConfigMap\n      metadata:\n        name: {}\n"
+BODY = (
+    "objects:\n  - name: c\n    body: |\n      apiVersion: v1\n      kind: ConfigMap\n      metadata:\n"
+    "        name: {}\n"
+)
 
 
 @pytest.mark.parametrize(
@@ -248,8 +253,8 @@ BODY = "objects:\n  - name: c\n    body: |\n      apiVersion: v1\n      kind: Co
         (HEAD + "parameters:\n  - {name: p, help: h, pattern: 'x+'}\n" + BODY.format("{{ p }}"), "no-example"),
         (HEAD + BODY.format("{{ nope }}"), "does-not-render"),
         (HEAD + BODY.format("{{ name | bytes }}"), "does-not-render"),
-        (HEAD + "objects:\n  - name: vm\n    body: |\n      apiVersion: kubevirt.io/v1\n      kind: VirtualMachine\n"
-         "      metadata: {name: fixed}\n      spec: {}\n", "fixed-name"),
+        (HEAD + "objects:\n  - name: vm\n    body: |\n      apiVersion: kubevirt.io/v1\n"
+         "      kind: VirtualMachine\n      metadata: {name: fixed}\n      spec: {}\n", "fixed-name"),
     ],
 )  # fmt: skip
 def test_a_rule_about_templates_finds_what_it_is_about(text: str, rule: str):

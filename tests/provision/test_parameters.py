@@ -44,7 +44,8 @@ def test_an_answer_is_read_by_its_type(kind: str, given_: Any, read: Any):
         ("integer", "4.0"), ("integer", 4.5), ("integer", True), ("integer", ""), ("integer", "9" * 40),
         ("number", "nan"), ("number", float("nan")), ("number", "1e999"), ("boolean", "maybe"), ("boolean", 1),
         ("quantity", "10GB"), ("quantity", "-1Gi"), ("quantity", "big"), ("list", 5), ("list", [1]),
-        ("ssh-key", "hello"), ("ssh-key", "-----BEGIN OPENSSH PRIVATE KEY-----\nx"), ("ssh-key", KEY + "\nrm -rf /"),
+        ("ssh-key", "hello"), ("ssh-key", "-----BEGIN OPENSSH PRIVATE KEY-----\nx"),
+        ("ssh-key", KEY + "\nrm -rf /"),
         ("cron", "every day"), ("cron", "* * * *"), ("name", "Web_1"), ("name", "-a"), ("string", "a\nb"),
         ("string", 5), ("image", "nonsense"), ("image", []), ("image", "file:///etc/passwd"),
     ],
@@ -72,19 +73,23 @@ def test_a_choice_close_to_one_is_proposed():
     assert caught.value.hint == "did you mean 'Always'?"
 
 
+def refusal_of(asked: Parameter, value: Any) -> AnswerError | None:
+    try:
+        read_answer(asked, value)
+    except AnswerError as error:
+        return error
+    return None
+
+
 @given(st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(), st.lists(st.text())),
        st.sampled_from(list(ParameterType)))  # fmt: skip
 def test_any_answer_is_read_or_refused_in_words(value: Any, kind: ParameterType):
-    try:
-        read_answer(Parameter("p", kind, choices=("a",)), value)
-    except AnswerError as error:
-        assert error.message
+    error = refusal_of(Parameter("p", kind, choices=("a",)), value)
+    assert error is None or error.message
 
 
 @given(st.text(alphabet="qwzj0%€\n", min_size=8))
 def test_no_error_shows_a_secret(secret: str):
     for kind in ParameterType:
-        try:
-            read_answer(Parameter("p", kind, secret=True, pattern="x{99}", choices=("x" * 99,)), secret)
-        except AnswerError as error:
-            assert secret not in error.message + error.hint
+        error = refusal_of(Parameter("p", kind, secret=True, pattern="x{99}", choices=("x" * 99,)), secret)
+        assert error is None or secret not in error.message + error.hint

@@ -189,8 +189,9 @@ def create(
 ) -> ExitCode:  # fmt: skip
     """Create VMs from a template.
 
-    A VM that exists as asked for is left as it is; one that differs is refused with the difference, unless --update
-    is given. Neither is ever started or stopped by this. A run that was interrupted is completed by running it again.
+    A VM that exists as asked for is left as it is; one that differs is refused with the difference, unless
+    --update is given. Neither is ever started or stopped by this. A run that was interrupted is completed by
+    running it again.
 
     \b
     vmkit create web-1 -t debian --set cpu=4 --disk data=100Gi --ssh-key ~/.ssh/id_ed25519.pub --wait
@@ -317,7 +318,8 @@ def _run(
             progress.update(done=done, text=f"{target.path}: {how.text}")
 
         more: dict[str, Any] = {
-            **options, "diff": diff, "wait": wait, "concurrency": concurrency, "manifests": output in {"yaml", "json"},
+            **options, "diff": diff, "wait": wait, "concurrency": concurrency,
+            "manifests": output in {"yaml", "json"},
             "confirm": confirm, "on_outcome": on_outcome, "on_progress": on_progress,
         }  # fmt: skip
         if timeout is not None:

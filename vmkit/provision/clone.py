@@ -1,8 +1,8 @@
 """A VM like another one: its spec under a new name, its disks copied by the storage.
 
-A stopped VM's disks are cloned from its claims. A running VM's are cloned from snapshots taken for the purpose, one a
-disk: each is what the disk held at one instant, as after a power cut; the claims themselves could not be cloned while
-they are in use (CDI waits for them to be released).
+A stopped VM's disks are cloned from its claims. A running VM's are cloned from snapshots taken for the purpose,
+one a disk: each is what the disk held at one instant, as after a power cut; the claims themselves could not be
+cloned while they are in use (CDI waits for them to be released).
 """
 
 from __future__ import annotations
@@ -196,7 +196,7 @@ def _build_clone(source: _Source, request: CloneRequest, wanted: CreateRequest) 
             _rename_secrets(volume, old, new, renamed)
             continue
         made = _disk_name(name, old, new, as_text(volume.get("name")))
-        templates.append(_build_disk(source, name, made, old, new, snapshots))
+        templates.append(_build_disk(source, name, made, old=old, new=new, snapshots=snapshots))
         for kind in ("dataVolume", "persistentVolumeClaim"):
             volume.pop(kind, None)
         volume["dataVolume"] = {"name": made}
@@ -257,7 +257,7 @@ def _rename_secrets(volume: dict[str, Any], old: VmRef, new: VmRef, renamed: dic
 
 
 def _build_disk(
-    source: _Source, name: str, made: str, old: VmRef, new: VmRef, snapshots: list[dict[str, Any]]
+    source: _Source, name: str, made: str, *, old: VmRef, new: VmRef, snapshots: list[dict[str, Any]]
 ) -> dict[str, Any]:
     spec = as_mapping(source.claims[name].get("spec"))
     storage: dict[str, Any] = {

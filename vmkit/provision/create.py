@@ -433,9 +433,9 @@ def _is_owned(live: Mapping[str, Any] | None, uid: Any) -> bool:
 def _keep_power(wanted: dict[str, Any], live: Mapping[str, Any]) -> dict[str, Any]:
     """The VM as it is sent when it exists: without a run strategy.
 
-    Unless vmkit's own first apply still owns that field: an apply that leaves a field out which it owns alone removes
-    it, and KubeVirt refuses a VM without one. Then the value that stands there is repeated, under the condition that
-    nothing has changed since it was read.
+    Unless vmkit's own first apply still owns that field: an apply that leaves a field out which it owns alone
+    removes it, and KubeVirt refuses a VM without one. Then the value that stands there is repeated, under the
+    condition that nothing has changed since it was read.
     """
     if not owns_power(live):
         return wanted

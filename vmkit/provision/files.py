@@ -14,8 +14,8 @@ from vmkit.provision.yamlwrite import write_documents
 
 _FILL_IN: Final = "(fill in)"
 _STUB: Final = (
-    "# A stub: vmkit left the values out. Fill them in, better still seal or encrypt them, before this is applied;\n"
-    "# vmkit keeps a file of this name as it is.\n"
+    "# A stub: vmkit left the values out. Fill them in, better still seal or encrypt them, before this is\n"
+    "# applied; vmkit keeps a file of this name as it is.\n"
 )
 
 

@@ -2,8 +2,8 @@
 
 An image is written as one text:
 
-    datasource:[NAMESPACE/]NAME    a golden image (CDI DataSource): cloned in seconds where the storage has snapshots
-    snapshot:[NAMESPACE/]NAME      a VolumeSnapshot
+    datasource:[NAMESPACE/]NAME    a golden image (CDI DataSource): cloned in seconds where the storage has
+    snapshots snapshot:[NAMESPACE/]NAME      a VolumeSnapshot
     pvc:[NAMESPACE/]NAME           a claim
     docker://HOST/PATH[:TAG]       a disk image in a container registry
     http://... https://...         a disk image on a web server

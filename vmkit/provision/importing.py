@@ -1,7 +1,7 @@
 """Making templates of what people have: KubeVirt's VirtualMachineTemplate, OpenShift's Template, a VM's manifest.
 
-KubeVirt (kubevirt/virt-template) and OpenShift write ``${KEY}`` for a text and ``${{KEY}}`` for a whole value of any
-type. Both become ``{{ key }}``. What a server fills in is left out; values people are likely to change become
+KubeVirt (kubevirt/virt-template) and OpenShift write ``${KEY}`` for a text and ``${{KEY}}`` for a whole value of
+any type. Both become ``{{ key }}``. What a server fills in is left out; values people are likely to change become
 parameters.
 """
 
@@ -20,8 +20,11 @@ from vmkit.units import parse_quantity
 
 _REFERENCE: Final = re.compile(r"\$\{\{([A-Za-z0-9_]+)\}\}|\$\{([A-Za-z0-9_]+)\}")
 _WHOLE: Final = re.compile(r"\$\{\{([A-Za-z0-9_]+)\}\}")
+_NEEDS_PRINTING: Final = re.compile(r"\{[{%#]|[%#}]\}|[\ue000-\ue003]")
+_UNWRITABLE: Final = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ue000-\ue003\ufeff\ufffe\uffff]")
 _SERVER_METADATA: Final = (
-    "creationTimestamp", "deletionGracePeriodSeconds", "deletionTimestamp", "finalizers", "generateName", "generation",
+    "creationTimestamp", "deletionGracePeriodSeconds", "deletionTimestamp", "finalizers", "generateName",
+    "generation",
     "managedFields", "namespace", "ownerReferences", "resourceVersion", "selfLink", "uid",
 )  # fmt: skip
 _SERVER_ANNOTATIONS: Final = re.compile(
@@ -86,16 +89,16 @@ class _Draft:
 def _write_expression(value: Any) -> str | None:
     if isinstance(value, _Expression):
         return str(value)
-    if isinstance(value, str) and re.search(r"\{[{%#]|[%#}]\}", value):
-        # Braces that Jinja2 would take for its own are printed as a value.
+    if isinstance(value, str) and _NEEDS_PRINTING.search(value):
+        # Braces that Jinja2 would take for its own, and what bodies reserve, are printed as a value.
         return "{{ " + _jinja_text(value) + " }}"
     return None
 
 
 def _jinja_text(text: str) -> str:
+    """The text as a string of the body language; what ends lines, or is reserved, as an escape."""
     escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
-    # A tag's end inside a string would end the tag for people who read it; Jinja2 itself copes.
-    return f'"{escaped}"'
+    return '"' + _UNWRITABLE.sub(lambda match: f"\\u{ord(match[0]):04x}", escaped) + '"'
 
 
 def import_manifest(manifest: Mapping[str, Any], *, where: str, name: str = "") -> Imported:
@@ -208,8 +211,8 @@ def _convert_parameter(key: str, item: Mapping[str, Any], draft: _Draft, *, type
         parameter["default"] = value
     elif as_text(item.get("generate")):
         draft.notices.append(
-            f"parameter {key} was generated ({as_text(item.get('from'))}): vmkit makes no random values, so that a "
-            "run can be repeated; give it with --set"
+            f"parameter {key} was generated ({as_text(item.get('from'))}): vmkit makes no random values, so that "
+            "a run can be repeated; give it with --set"
         )
     elif item.get("required") is not True:
         parameter["default"] = ""

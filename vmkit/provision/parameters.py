@@ -7,6 +7,7 @@ type. What comes out is what bodies see: texts, numbers, booleans, lists of text
 from __future__ import annotations
 
 import difflib
+import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -229,7 +230,7 @@ def _read_number(parameter: Parameter, value: Any) -> int | float:
             number = int(value) if whole or "." not in value else float(value)
     elif not isinstance(value, bool) and isinstance(value, int if whole else int | float):
         number = value
-    if number is None or number != number or abs(number) > 2**63:
+    if number is None or not math.isfinite(number) or abs(number) > 2**63:
         raise _error(parameter, f"takes {wanted}, not {_shown(parameter, value)}")
     _check_bounds(parameter, Decimal(str(number)), value)
     return number

@@ -98,8 +98,8 @@ def read_requests(requests: Sequence[CreateRequest], catalog: Catalog, *, defaul
 
 def _placed(request: CreateRequest, namespace: str) -> CreateRequest:
     return CreateRequest(
-        request.name, request.template, namespace, request.answers, request.disks, request.ssh_keys, request.storage,
-        request.instancetype, request.preference, request.labels, request.index,
+        request.name, request.template, namespace, request.answers, request.disks, request.ssh_keys,
+        request.storage, request.instancetype, request.preference, request.labels, request.index,
     )  # fmt: skip
 
 

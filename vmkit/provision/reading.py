@@ -147,7 +147,6 @@ def read_existing(
         resource = session.resource_for(api_versions[ref.kind], ref.kind)
         return session.find(resource, ref.name, ref.namespace or None)
 
-    for ref, live in zip(singles, each(look, singles, concurrency=concurrency), strict=True):
-        if live is not None:
-            found[ref] = live
+    looked = zip(singles, each(look, singles, concurrency=concurrency), strict=True)
+    found.update({ref: live for ref, live in looked if live is not None})
     return found

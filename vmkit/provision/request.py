@@ -219,7 +219,8 @@ class _FleetReader:
                 raise self.error(f"{key!r} has to be a mapping", *path, key)
             if key != "set":
                 value = {
-                    name: self._text(value, name, *path, key) if value[name] is not None else None for name in value
+                    name: self._text(value, name, *path, key) if value[name] is not None else None
+                    for name in value
                 }
             merged = {**getattr(base, attribute), **value}
             # null takes a default of the fleet back.

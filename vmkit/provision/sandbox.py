@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import base64
 import json
+import math
 import re
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
@@ -197,8 +198,8 @@ FILTERS: Final[dict[str, Any]] = {
 """What bodies may pipe values through; docs/templates.md lists them."""
 
 TESTS: Final = (
-    "boolean", "defined", "even", "false", "in", "integer", "mapping", "none", "number", "odd", "sequence", "string",
-    "true", "undefined", "eq", "ne", "lt", "le", "gt", "ge", "==", "!=", "<", "<=", ">", ">=",
+    "boolean", "defined", "even", "false", "in", "integer", "mapping", "none", "number", "odd", "sequence",
+    "string", "true", "undefined", "eq", "ne", "lt", "le", "gt", "ge", "==", "!=", "<", "<=", ">", ">=",
 )  # fmt: skip
 
 
@@ -223,7 +224,7 @@ def plain_value(value: Any) -> Any:
     if value is None or isinstance(value, str | bool | int):
         return value
     if isinstance(value, float):
-        if value != value or value in (float("inf"), float("-inf")):
+        if not math.isfinite(value):
             raise BodyFailure("prints a number that is not finite")
         return value
     if isinstance(value, Undefined):
@@ -410,8 +411,8 @@ class Body:
         except jinja2.UndefinedError as problem:
             raise BodyMistake(problem.message or "something is not defined", self._line(problem)) from None
         except (
-            jinja2.TemplateError, TypeError, ValueError, ArithmeticError, LookupError, AttributeError, RecursionError,
-            MemoryError,
+            jinja2.TemplateError, TypeError, ValueError, ArithmeticError, LookupError, AttributeError,
+            RecursionError, MemoryError,
         ) as problem:  # fmt: skip
             raise BodyMistake(f"cannot be computed: {problem}", self._line(problem)) from None
         except TemplateError:

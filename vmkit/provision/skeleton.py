@@ -1,11 +1,11 @@
 """From the text a body rendered to the manifests it means: parse once, fill in values.
 
 The text holds tokens where values were printed. It is parsed with the tokens in it, so that what a value contains
-cannot matter to the parser; then each token gives way to its value. Many VMs of one template differ in their values
-only: their texts are equal, and the parsed skeleton is used again.
+cannot matter to the parser; then each token gives way to its value. Many VMs of one template differ in their
+values only: their texts are equal, and the parsed skeleton is used again.
 
-A scalar that is one token and nothing else becomes the value itself, typed; in quotes, its text. Where the value is
-none, the key or list item is left out. A token inside a longer scalar becomes its text.
+A scalar that is one token and nothing else becomes the value itself, typed; in quotes, its text. Where the value
+is none, the key or list item is left out. A token inside a longer scalar becomes its text.
 """
 
 from __future__ import annotations

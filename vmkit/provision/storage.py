@@ -27,14 +27,17 @@ _READ_WRITE_MANY: Final = "ReadWriteMany"
 _READ_WRITE_ONCE: Final = "ReadWriteOnce"
 
 
+_CLUSTER_DEFAULT: Final = Reason("ClusterDefault", "the cluster's own default class, at the time of creation")
+
+
 @dataclass(frozen=True, slots=True)
 class StorageChoice:
     """The storage VM disks go on.
 
     Attributes:
         class_name: the StorageClass; empty means the cluster's own default at the time.
-        access_modes, volume_mode: to be written into the claim; empty means CDI takes them from the StorageProfile.
-        provisioner: of the class; empty where no cluster was asked.
+        access_modes, volume_mode: to be written into the claim; empty means CDI takes them from the
+        StorageProfile. provisioner: of the class; empty where no cluster was asked.
         parameters: of the class.
         snapshot_class: a VolumeSnapshotClass of the same driver; empty where there is none.
         reason: why this one.
@@ -47,7 +50,7 @@ class StorageChoice:
     provisioner: str = ""
     parameters: Mapping[str, str] = field(default_factory=dict)
     snapshot_class: str = ""
-    reason: Reason = Reason("ClusterDefault", "the cluster's own default class, at the time of creation")
+    reason: Reason = _CLUSTER_DEFAULT
     warnings: tuple[str, ...] = ()
 
     @property
@@ -187,8 +190,8 @@ def _decide_modes(
     if provisioner.endswith(CEPHFS_SUFFIX):
         return (_READ_WRITE_MANY,), "Filesystem", warnings
     warnings.append(
-        f"CDI does not know what {name} ({provisioner or 'no provisioner'}) can do: ReadWriteOnce and Filesystem are "
-        "written out, and such VMs cannot live-migrate"
+        f"CDI does not know what {name} ({provisioner or 'no provisioner'}) can do: ReadWriteOnce and Filesystem "
+        "are written out, and such VMs cannot live-migrate"
     )
     return (_READ_WRITE_ONCE,), "Filesystem", warnings
 

@@ -87,7 +87,7 @@ class Waiter:
         if isinstance(event, ClusterError):
             if resource is DATA_VOLUMES and isinstance(event, MissingApi):
                 return  # no CDI: such VMs have no such disks
-            for target, outcome in list(waiting.items()):
+            for target in list(waiting):
                 if target.namespace == namespace:
                     yield self._end(waiting.pop(target), event)
             return

@@ -1,7 +1,7 @@
 """Reading YAML strictly: one meaning for every text, a place for every mistake.
 
-What is understood is the JSON subset of YAML 1.2: null, booleans, decimal numbers, strings, lists and mappings with
-string keys. What other readers disagree about is either plain text here (``yes``, ``0755``, ``12:30``,
+What is understood is the JSON subset of YAML 1.2: null, booleans, decimal numbers, strings, lists and mappings
+with string keys. What other readers disagree about is either plain text here (``yes``, ``0755``, ``12:30``,
 ``2026-01-01``) or refused with its line and column: duplicate keys, anchors and aliases, merge keys, unknown tags.
 Numbers and nulls that kubectl reads, this reads alike.
 """

@@ -11,7 +11,8 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
-# Plain only what is a word in every YAML: no indicator, no leading digit, sign or dot, nothing like "a: b" or "a #b".
+# Plain only what is a word in every YAML: no indicator, no leading digit, sign or dot, nothing like "a: b" or "a
+# #b".
 _PLAIN: Final = re.compile(r"[A-Za-z_/][-A-Za-z0-9_./+@=]*(?:[ :][-A-Za-z0-9_./+@=]+)*|[0-9]+[KMGTPE]i")
 # What some reader takes for a boolean, a null or a number (YAML 1.1 type repository; "=" and "<<" included).
 _WORDS: Final = frozenset({"y", "n", "yes", "no", "on", "off", "true", "false", "null", "none", "inf", "nan"})

@@ -41,9 +41,11 @@ def _disk_without_volume(vm: Subject) -> Iterator[Said]:
 
 
 @rule(
-    "volume-without-disk", Severity.ERROR, "A volume that no disk or file system uses: the instance is refused",
+    "volume-without-disk",
+    Severity.ERROR,
+    "A volume that no disk or file system uses: the instance is refused",
     "KubeVirt pkg/virt-api/webhooks/validating-webhook/admitters/vmi-create-admitter.go",
-)  # fmt: skip
+)
 def _volume_without_disk(vm: Subject) -> Iterator[Said]:
     used = {*_names(vm.disks), *_names(vm.filesystems)}
     for index, volume in enumerate(vm.volumes):
@@ -131,9 +133,11 @@ def _slow_disk_bus(vm: Subject) -> Iterator[Said]:
 
 
 @rule(
-    "ephemeral-disk", Severity.INFO, "What is written to a container disk or an ephemeral volume is lost at every stop",
+    "ephemeral-disk",
+    Severity.INFO,
+    "What is written to a container disk or an ephemeral volume is lost at every stop",
     "KubeVirt user guide, Disks and Volumes",
-)  # fmt: skip
+)
 def _ephemeral_disk(vm: Subject) -> Iterator[Said]:
     for index, volume in enumerate(vm.volumes):
         for kind in ("containerDisk", "ephemeral", "emptyDisk"):
@@ -220,9 +224,11 @@ def _network_source(vm: Subject) -> Iterator[Said]:
 
 
 @rule(
-    "bridge-on-pod-network", Severity.WARNING, "A bridge on the pod network keeps a VM from live migration",
+    "bridge-on-pod-network",
+    Severity.WARNING,
+    "A bridge on the pod network keeps a VM from live migration",
     "KubeVirt pkg/virt-handler; docs/network",
-)  # fmt: skip
+)
 def _bridge_on_pod_network(vm: Subject) -> Iterator[Said]:
     pod = {as_text(network.get("name")) for network in vm.networks if "pod" in network}
     for index, interface in enumerate(vm.interfaces):
@@ -239,9 +245,11 @@ def _bridge_on_pod_network(vm: Subject) -> Iterator[Said]:
 
 
 @rule(
-    "mac-not-pinned", Severity.WARNING, "A guest whose MAC address changes between stop and start can lose its network",
+    "mac-not-pinned",
+    Severity.WARNING,
+    "A guest whose MAC address changes between stop and start can lose its network",
     "kubevirt#1251, #9993, #11585, #15028",
-)  # fmt: skip
+)
 def _mac_not_pinned(vm: Subject) -> Iterator[Said]:
     for index, interface in enumerate(vm.interfaces):
         if "macAddress" not in interface and "sriov" not in interface:

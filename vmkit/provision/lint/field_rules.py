@@ -172,8 +172,12 @@ _CPU: Final = frozenset(
 _MEMORY: Final = frozenset(["guest", "hugepages", "maxGuest", "reservedOverhead"])
 
 
-@rule("unknown-field", Severity.ERROR, "A field that VirtualMachines do not have",
-      "KubeVirt pkg/util/openapi; the schema of KubeVirt 1.9")  # fmt: skip
+@rule(
+    "unknown-field",
+    Severity.ERROR,
+    "A field that VirtualMachines do not have",
+    "KubeVirt pkg/util/openapi; the schema of KubeVirt 1.9",
+)
 def _unknown_field(vm: Subject) -> Iterator[Said]:
     template = "spec.template.spec"
     levels: list[tuple[str, Any, frozenset[str]]] = [

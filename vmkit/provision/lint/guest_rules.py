@@ -54,9 +54,11 @@ def _running_deprecated(vm: Subject) -> Iterator[Said]:
 
 
 @rule(
-    "size-with-instancetype", Severity.ERROR, "With an instancetype, the VM itself sets neither cpu nor memory",
+    "size-with-instancetype",
+    Severity.ERROR,
+    "With an instancetype, the VM itself sets neither cpu nor memory",
     "KubeVirt pkg/instancetype/conflict",
-)  # fmt: skip
+)
 def _size_with_instancetype(vm: Subject) -> Iterator[Said]:
     if not as_mapping(vm.spec.get("instancetype")):
         return
@@ -75,9 +77,11 @@ def _size_with_instancetype(vm: Subject) -> Iterator[Said]:
 
 
 @rule(
-    "no-memory", Severity.ERROR, "Without memory and without an instancetype a VM is accepted and never starts",
+    "no-memory",
+    Severity.ERROR,
+    "Without memory and without an instancetype a VM is accepted and never starts",
     _VMI_ADMITTER,
-)  # fmt: skip
+)
 def _no_memory(vm: Subject) -> Iterator[Said]:
     if vm.spec.get("instancetype") or not vm.domain:
         return
@@ -157,8 +161,12 @@ def _cloud_init_too_long(vm: Subject) -> Iterator[Said]:
             )
 
 
-@rule("cloud-init-source", Severity.ERROR, "A cloud-init volume has one source of user data, and it is readable",
-      _VMI_ADMITTER)  # fmt: skip
+@rule(
+    "cloud-init-source",
+    Severity.ERROR,
+    "A cloud-init volume has one source of user data, and it is readable",
+    _VMI_ADMITTER,
+)
 def _cloud_init_source(vm: Subject) -> Iterator[Said]:
     for index, volume in enumerate(vm.volumes):
         for kind in VOLUME_KINDS:
@@ -179,8 +187,12 @@ def _cloud_init_source(vm: Subject) -> Iterator[Said]:
             yield f"{part.path}.{part.field}", f"{part.field} is not base64", "encode it, or use the plain field"
 
 
-@rule("cloud-init-password", Severity.WARNING, "A password in inline cloud-init is readable by all who may read VMs",
-      "KubeVirt user guide, startup scripts")  # fmt: skip
+@rule(
+    "cloud-init-password",
+    Severity.WARNING,
+    "A password in inline cloud-init is readable by all who may read VMs",
+    "KubeVirt user guide, startup scripts",
+)
 def _cloud_init_password(vm: Subject) -> Iterator[Said]:
     pattern = re.compile(r"(?m)^\s*(?:- )?(?:password|passwd|plain_text_passwd|hashed_passwd)\s*:\s*\S")
     for part in cloud_init_parts(vm.manifest):
@@ -191,8 +203,12 @@ def _cloud_init_password(vm: Subject) -> Iterator[Said]:
             )  # fmt: skip
 
 
-@rule("no-guest-agent", Severity.INFO, "Without the guest agent, clean shutdown and idle detection know less",
-      "KubeVirt user guide, guest agent")  # fmt: skip
+@rule(
+    "no-guest-agent",
+    Severity.INFO,
+    "Without the guest agent, clean shutdown and idle detection know less",
+    "KubeVirt user guide, guest agent",
+)
 def _no_guest_agent(vm: Subject) -> Iterator[Said]:
     parts = [part for part in cloud_init_parts(vm.manifest) if part.key == "userdata" and part.data is not None]
     for part in parts:
@@ -239,15 +255,23 @@ def _eviction_strategy(vm: Subject) -> Iterator[Said]:
         yield f"{_TEMPLATE}.evictionStrategy", f"there is no strategy {value!r}", f"use {', '.join(_EVICTION)}"
 
 
-@rule("eviction-unset", Severity.INFO, "Without an evictionStrategy a drained node stops the VM",
-      "KubeVirt user guide, node maintenance")  # fmt: skip
+@rule(
+    "eviction-unset",
+    Severity.INFO,
+    "Without an evictionStrategy a drained node stops the VM",
+    "KubeVirt user guide, node maintenance",
+)
 def _eviction_unset(vm: Subject) -> Iterator[Said]:
     if vm.domain and "evictionStrategy" not in vm.guest:
         yield f"{_TEMPLATE}.evictionStrategy", "a drained node stops the VM", "write LiveMigrateIfPossible"
 
 
-@rule("name-too-long", Severity.WARNING, "A VM's name becomes a host name and a label: 63 characters, no dots",
-      "kubevirt#1222, #1223")  # fmt: skip
+@rule(
+    "name-too-long",
+    Severity.WARNING,
+    "A VM's name becomes a host name and a label: 63 characters, no dots",
+    "kubevirt#1222, #1223",
+)
 def _name_too_long(vm: Subject) -> Iterator[Said]:
     if vm.name and not _DNS_LABEL.fullmatch(vm.name):
         yield "metadata.name", f"{vm.name[:70]!r} is no DNS label of at most 63 characters", "choose a shorter one"
@@ -274,8 +298,13 @@ def _reserved_label(vm: Subject) -> Iterator[Said]:
         yield f"spec.template.metadata.labels[{label}]", f"{label} is set by KubeVirt itself", "remove it"
 
 
-@rule("label-value", Severity.ERROR, "Labels are texts of at most 63 characters", "Kubernetes apimachinery validation",
-      kinds=("VirtualMachine", "DataVolume", "Secret", "Service", "ConfigMap", "PersistentVolumeClaim"))  # fmt: skip
+@rule(
+    "label-value",
+    Severity.ERROR,
+    "Labels are texts of at most 63 characters",
+    "Kubernetes apimachinery validation",
+    kinds=("VirtualMachine", "DataVolume", "Secret", "Service", "ConfigMap", "PersistentVolumeClaim"),
+)
 def _label_value(subject: Subject) -> Iterator[Said]:
     pattern = re.compile(r"(?:[A-Za-z0-9](?:[-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?")
     for path, labels in (
@@ -296,16 +325,24 @@ def _label_value(subject: Subject) -> Iterator[Said]:
             yield f"metadata.annotations[{key}]", f"the value {value!r} is no text", f'quote it: "{value}"'
 
 
-@rule("live-pause-probe", Severity.WARNING, "With a liveness probe other than guestAgentPing a VM cannot be paused",
-      "KubeVirt pkg/virt-api/rest/subresource.go")  # fmt: skip
+@rule(
+    "live-pause-probe",
+    Severity.WARNING,
+    "With a liveness probe other than guestAgentPing a VM cannot be paused",
+    "KubeVirt pkg/virt-api/rest/subresource.go",
+)
 def _live_pause_probe(vm: Subject) -> Iterator[Said]:
     probe = as_mapping(vm.guest.get("livenessProbe"))
     if probe and "guestAgentPing" not in probe:
         yield f"{_TEMPLATE}.livenessProbe", "KubeVirt refuses to pause such a VM", "use guestAgentPing: {}"
 
 
-@rule("instancetype-matcher", Severity.ERROR, "instancetype and preference give a name or inferFromVolume",
-      "KubeVirt pkg/instancetype")  # fmt: skip
+@rule(
+    "instancetype-matcher",
+    Severity.ERROR,
+    "instancetype and preference give a name or inferFromVolume",
+    "KubeVirt pkg/instancetype",
+)
 def _instancetype_matcher(vm: Subject) -> Iterator[Said]:
     volumes = {as_text(volume.get("name")) for volume in vm.volumes}
     for key in ("instancetype", "preference"):

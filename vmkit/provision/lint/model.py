@@ -75,7 +75,7 @@ class Surroundings:
     manifests: Sequence[Mapping[str, Any]] = ()
 
     def is_rbd(self, class_name: str) -> bool:
-        """Whether volumes of that class are RBD images: by its provisioner, or where that is unknown by its name."""
+        """Whether volumes of that class are RBD images: by its provisioner, else by its name."""
         known = self.classes.get(class_name)
         if known is not None:
             return known.provisioner.endswith(RBD_SUFFIX)
@@ -123,7 +123,7 @@ class Subject:
         )
 
     def claims(self) -> Iterator[tuple[str, Mapping[str, Any], Mapping[str, Any]]]:
-        """Every volume this manifest asks for: path, the DataVolume's spec (or the claim's), the claim's own part."""
+        """Every volume this manifest asks for: path, spec of the DataVolume or claim, the claim's own part."""
         if self.kind == "PersistentVolumeClaim":
             yield "spec", self.spec, self.spec
         volumes: list[tuple[str, Mapping[str, Any]]] = []

@@ -100,7 +100,8 @@ def lint_documents(
     for finding in lint_manifests(manifests, surroundings):
         line = by_subject[finding.where].position(*_path(finding.path)).line
         findings.append(Finding(
-            finding.rule, finding.severity, f"{where}: {finding.where}", finding.path, finding.text, finding.remedy, line
+            finding.rule, finding.severity, f"{where}: {finding.where}", finding.path, finding.text,
+            finding.remedy, line,
         ))  # fmt: skip
     return findings
 
@@ -147,12 +148,14 @@ def lint_template(template: Template, surroundings: Surroundings | None = None) 
                     template, "fixed-name", "metadata.name",
                     f"the VM is always called {manifest['metadata']['name']!r}", "write name: {{ name }}",
                 ))  # fmt: skip
-        for finding in lint_manifests(manifests, surroundings):
-            if _new(seen, finding.rule, finding.where.partition(" ")[0], finding.path):
-                findings.append(Finding(
-                    finding.rule, finding.severity, f"{template.where}: {finding.where.partition(' ')[0]}",
-                    finding.path, finding.text, finding.remedy,
-                ))  # fmt: skip
+        findings += [
+            Finding(
+                finding.rule, finding.severity, f"{template.where}: {finding.where.partition(' ')[0]}",
+                finding.path, finding.text, finding.remedy,
+            )
+            for finding in lint_manifests(manifests, surroundings)
+            if _new(seen, finding.rule, finding.where.partition(" ")[0], finding.path)
+        ]  # fmt: skip
     return findings
 
 
@@ -170,14 +173,16 @@ def _context(name: str, surroundings: Surroundings | None) -> RenderContext:
     return RenderContext(name, "lint", storage=storage)
 
 
-def _finding(template: Template, rule: str, path: str, text: str, remedy: str, line: int | None = None) -> Finding:
+def _finding(
+    template: Template, rule: str, path: str, text: str, remedy: str, *, line: int | None = None
+) -> Finding:
     severity = next(severity for rule_id, severity, _ in TEMPLATE_RULES if rule_id == rule)
     return Finding(rule, severity, template.where, path, text, remedy, line)
 
 
 def _broken(template: Template, error: InputError) -> Finding:
     line = error.line if isinstance(error, PositionedError) else None
-    return _finding(template, "does-not-render", "", error.message, error.hint, line)
+    return _finding(template, "does-not-render", "", error.message, error.hint, line=line)
 
 
 def _lint_parameters(template: Template, renderer: Renderer) -> Iterator[Finding]:
@@ -199,13 +204,14 @@ def _lint_parameters(template: Template, renderer: Renderer) -> Iterator[Finding
             )
     if template.path is not None and template.path.stem != template.name:
         yield _finding(
-            template, "file-name", "name", f"the template is called {template.name!r}, its file {template.path.name!r}",
+            template, "file-name", "name",
+            f"the template is called {template.name!r}, its file {template.path.name!r}",
             f"call the file {template.name}.yaml",
         )  # fmt: skip
 
 
 def example_answer(parameter: Parameter) -> Any:
-    """An answer that fits: the example, or one made from the type and bounds; `_NO_EXAMPLE` where none can be made."""
+    """An answer that fits: the example, or one made from type and bounds; else `_NO_EXAMPLE`."""
     if parameter.example is not None:
         return parameter.example
     if parameter.choices:

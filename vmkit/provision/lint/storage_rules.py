@@ -18,14 +18,18 @@ _SOURCES: Final = ("blank", "gcs", "http", "imageio", "pvc", "registry", "s3", "
 
 
 @rule(
-    "rbd-rwx-filesystem", Severity.ERROR, "ReadWriteMany with volume mode Filesystem on Ceph RBD corrupts data",
-    "ceph-csi; CDI pkg/storagecapabilities", kinds=_CLAIMS,
-)  # fmt: skip
+    "rbd-rwx-filesystem",
+    Severity.ERROR,
+    "ReadWriteMany with volume mode Filesystem on Ceph RBD corrupts data",
+    "ceph-csi; CDI pkg/storagecapabilities",
+    kinds=_CLAIMS,
+)
 def _rbd_rwx_filesystem(subject: Subject) -> Iterator[Said]:
     for path, _, claim in subject.claims():
         class_name = as_text(claim.get("storageClassName"))
         modes = as_list(claim.get("accessModes"))
-        # A claim without volumeMode is a file system; in "storage" CDI would take the mode from the StorageProfile.
+        # A claim without volumeMode is a file system; in "storage" CDI would take the mode from the
+        # StorageProfile.
         mode = claim.get("volumeMode") or ("" if path.endswith(".storage") else "Filesystem")
         if subject.surroundings.is_rbd(class_name) and "ReadWriteMany" in modes and mode == "Filesystem":
             yield (
@@ -53,8 +57,13 @@ def _claim_size(subject: Subject) -> Iterator[Said]:
             yield field, problem.message, problem.hint
 
 
-@rule("claim-modes", Severity.ERROR, "Access modes and volume modes have known values", "Kubernetes core/v1",
-      kinds=_CLAIMS)  # fmt: skip
+@rule(
+    "claim-modes",
+    Severity.ERROR,
+    "Access modes and volume modes have known values",
+    "Kubernetes core/v1",
+    kinds=_CLAIMS,
+)
 def _claim_modes(subject: Subject) -> Iterator[Said]:
     known = ("ReadWriteOnce", "ReadWriteMany", "ReadOnlyMany", "ReadWriteOncePod")
     for path, _, claim in subject.claims():
@@ -84,8 +93,13 @@ def _data_volumes(subject: Subject) -> Iterator[tuple[str, Any]]:
         yield f"spec.dataVolumeTemplates[{index}].spec", as_mapping(item.get("spec"))
 
 
-@rule("data-volume-source", Severity.ERROR, "A data volume has one source, and one of storage and pvc", _CDI_WEBHOOK,
-      kinds=("VirtualMachine", "DataVolume"))  # fmt: skip
+@rule(
+    "data-volume-source",
+    Severity.ERROR,
+    "A data volume has one source, and one of storage and pvc",
+    _CDI_WEBHOOK,
+    kinds=("VirtualMachine", "DataVolume"),
+)
 def _data_volume_source(subject: Subject) -> Iterator[Said]:
     for path, spec in _data_volumes(subject):
         source, reference = spec.get("source"), spec.get("sourceRef")
@@ -108,8 +122,12 @@ def _data_volume_source(subject: Subject) -> Iterator[Said]:
             yield path, "it has to have either storage or pvc", "keep storage"
 
 
-@rule("data-volume-template", Severity.ERROR, "dataVolumeTemplates are named, used, and in the VM's namespace",
-      _DVT_ADMITTER)  # fmt: skip
+@rule(
+    "data-volume-template",
+    Severity.ERROR,
+    "dataVolumeTemplates are named, used, and in the VM's namespace",
+    _DVT_ADMITTER,
+)
 def _data_volume_template(vm: Subject) -> Iterator[Said]:
     used = {dig(volume, "dataVolume", "name") for volume in vm.volumes}
     used |= {dig(volume, "persistentVolumeClaim", "claimName") for volume in vm.volumes}
@@ -138,8 +156,12 @@ def _data_volume_name(vm: Subject) -> Iterator[Said]:
             yield f"spec.template.spec.volumes[{index}].dataVolume", "it names no DataVolume", "add its name"
 
 
-@rule("not-migratable", Severity.WARNING, "LiveMigrate needs ReadWriteMany disks",
-      "KubeVirt pkg/virt-handler/vm.go; #3908, #11737")  # fmt: skip
+@rule(
+    "not-migratable",
+    Severity.WARNING,
+    "LiveMigrate needs ReadWriteMany disks",
+    "KubeVirt pkg/virt-handler/vm.go; #3908, #11737",
+)
 def _not_migratable(vm: Subject) -> Iterator[Said]:
     if vm.guest.get("evictionStrategy") != "LiveMigrate":
         return
@@ -152,8 +174,12 @@ def _not_migratable(vm: Subject) -> Iterator[Said]:
             )  # fmt: skip
 
 
-@rule("windows-on-rbd", Severity.WARNING, "Windows on Ceph RBD needs mapOptions krbd:rxbounce",
-      "kubevirt/monitoring runbook VMStorageClassWarning")  # fmt: skip
+@rule(
+    "windows-on-rbd",
+    Severity.WARNING,
+    "Windows on Ceph RBD needs mapOptions krbd:rxbounce",
+    "kubevirt/monitoring runbook VMStorageClassWarning",
+)
 def _windows_on_rbd(vm: Subject) -> Iterator[Said]:
     if not vm.is_windows:
         return
@@ -170,16 +196,26 @@ def _windows_on_rbd(vm: Subject) -> Iterator[Said]:
             )  # fmt: skip
 
 
-@rule("pvc-verbatim", Severity.INFO, "pvc is taken literally; storage lets CDI fill in modes and overhead",
-      "CDI doc/datavolumes.md", kinds=("VirtualMachine", "DataVolume"))  # fmt: skip
+@rule(
+    "pvc-verbatim",
+    Severity.INFO,
+    "pvc is taken literally; storage lets CDI fill in modes and overhead",
+    "CDI doc/datavolumes.md",
+    kinds=("VirtualMachine", "DataVolume"),
+)
 def _pvc_verbatim(subject: Subject) -> Iterator[Said]:
     for path, _, _ in subject.claims():
         if path.endswith(".pvc"):
             yield path, "pvc is taken literally: no overhead is added for a file system", "use storage"
 
 
-@rule("rbd-class-features", Severity.WARNING, "RBD classes for VMs want exclusive-lock, object-map and fast-diff",
-      "ocs-operator pkg/util/storageclasses.go; Rook deploy/examples", kinds=("StorageClass",))  # fmt: skip
+@rule(
+    "rbd-class-features",
+    Severity.WARNING,
+    "RBD classes for VMs want exclusive-lock, object-map and fast-diff",
+    "ocs-operator pkg/util/storageclasses.go; Rook deploy/examples",
+    kinds=("StorageClass",),
+)
 def _rbd_class_features(subject: Subject) -> Iterator[Said]:
     manifest = subject.manifest
     if not as_text(manifest.get("provisioner")).endswith(RBD_SUFFIX):
@@ -197,15 +233,25 @@ def _rbd_class_features(subject: Subject) -> Iterator[Said]:
         yield "allowVolumeExpansion", "disks on this class cannot grow", "write allowVolumeExpansion: true"
 
 
-@rule("one-replica", Severity.WARNING, "A pool with one replica loses data with the first broken disk",
-      "Rook CephBlockPool", kinds=("CephBlockPool",))  # fmt: skip
+@rule(
+    "one-replica",
+    Severity.WARNING,
+    "A pool with one replica loses data with the first broken disk",
+    "Rook CephBlockPool",
+    kinds=("CephBlockPool",),
+)
 def _one_replica(subject: Subject) -> Iterator[Said]:
     if dig(subject.spec, "replicated", "size") == 1:
         yield "spec.replicated.size", "one replica: the first broken disk loses data", "use 3"
 
 
-@rule("snapshot-class-driver", Severity.WARNING, "A VolumeSnapshotClass has the driver of a StorageClass beside it",
-      "kubernetes-csi external-snapshotter", kinds=("VolumeSnapshotClass",))  # fmt: skip
+@rule(
+    "snapshot-class-driver",
+    Severity.WARNING,
+    "A VolumeSnapshotClass has the driver of a StorageClass beside it",
+    "kubernetes-csi external-snapshotter",
+    kinds=("VolumeSnapshotClass",),
+)
 def _snapshot_class_driver(subject: Subject) -> Iterator[Said]:
     drivers = {
         as_text(manifest.get("provisioner"))
