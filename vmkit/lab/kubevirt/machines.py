@@ -14,12 +14,11 @@ from vmkit.lab.controller import Controller
 from vmkit.lab.kubevirt.admission.machine import run_strategy
 from vmkit.lab.kubevirt.admission.webhooks import Admission
 from vmkit.lab.kubevirt.conditions import copied_to_vm, drop_condition, set_condition
-from vmkit.lab.kubevirt.hotplug import carry_volumes, follow_memory_dump
+from vmkit.lab.kubevirt.following import follow_template
 from vmkit.lab.kubevirt.instancetypes.expansion import apply
-from vmkit.lab.kubevirt.liveupdate import RESTART_MESSAGE, apply_live, beyond_reach, needs_restart
 from vmkit.lab.kubevirt.power import is_final, is_true, phase_of
 from vmkit.lab.kubevirt.printable import has_start_request, has_stop_request, printable_status
-from vmkit.lab.kubevirt.revisions import revision_spec, store_vm_revision, sync_instancetype
+from vmkit.lab.kubevirt.revisions import store_vm_revision, sync_instancetype
 from vmkit.lab.kubevirt.volumes import (
     IMMEDIATE,
     Disks,
@@ -205,7 +204,7 @@ class MachineController(Controller):
         if not delayed:
             create_data_volumes(self._world, vm)
         if vmi is not None:
-            vmi = self._follow_template(vm, vmi)
+            vmi = follow_template(self._world, vm, vmi)
         vm = self._run(key, vm, vmi)
         return vm, vmi
 
@@ -373,64 +372,6 @@ class MachineController(Controller):
         finalizers = vmi["metadata"]["finalizers"]
         vmi["metadata"]["finalizers"] = [each for each in finalizers if each != CONTROLLER_FINALIZER]
         self._world.save_instance(vmi)
-
-    # --- following the template --------------------------------------------------------------------------------
-
-    def _follow_template(self, vm: Object, vmi: Object) -> Object:
-        """Carries changes into a running instance, or says that they need a restart."""
-        follow_memory_dump(self._world, vm, vmi)
-        generation = str(vm["metadata"].get("generation", 1))
-        annotations = vmi["metadata"].setdefault("annotations", {})
-        if is_final(vmi) or "deletionTimestamp" in vmi["metadata"] or annotations.get(GENERATION) == generation:
-            return vmi
-        started = revision_spec(
-            self._world,
-            vm["metadata"]["namespace"],
-            (vmi.get("status") or {}).get("virtualMachineRevisionName", ""),
-        )
-        if started is None:
-            return vmi
-        changed = carry_volumes(vmi, vm["spec"])
-        if started.get("template") == vm["spec"].get("template"):
-            drop_condition(vm["status"], "RestartRequired")
-            annotations[GENERATION] = generation
-            return self._world.save_instance(vmi)
-        expanded_before, expanded_now = (self._expanded(vm, each) for each in (started, vm["spec"]))
-        live = self._world.configuration.live_update
-        if live:
-            changed += apply_live(vmi, expanded_now)
-        if changed:
-            vmi = self._world.save_instance(vmi)
-        restart = needs_restart(expanded_before, expanded_now, live_update=live) or (
-            live and beyond_reach(vmi, expanded_now)
-        )
-        if restart and not is_true(vm, "RestartRequired"):
-            set_condition(
-                vm["status"],
-                {
-                    "lastProbeTime": None,
-                    "lastTransitionTime": self._world.now(),
-                    "message": RESTART_MESSAGE,
-                    "status": "True",
-                    "type": "RestartRequired",
-                },
-            )
-        elif not restart:
-            drop_condition(vm["status"], "RestartRequired")
-        return vmi
-
-    def _expanded(self, vm: Object, spec: Object) -> Object:
-        """A VM spec with its instance type and preference applied to the template."""
-        expanded: Object = copy.deepcopy(spec)
-        subject = {"metadata": vm["metadata"], "spec": expanded, "status": vm.get("status") or {}}
-        try:
-            found = [self._world.finder.find_spec(subject, matcher) for matcher in ("instancetype", "preference")]
-        except ApiError:
-            return expanded
-        if any(each is not None for each in found):
-            template = expanded.setdefault("template", {})
-            apply(template.setdefault("spec", {}), found[0], found[1], field="spec.template.spec")
-        return expanded
 
     # --- status ----------------------------------------------------------------------------------------------
 

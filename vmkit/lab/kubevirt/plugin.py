@@ -17,9 +17,10 @@ from vmkit.lab.kubevirt.pods import LauncherController
 from vmkit.lab.kubevirt.pools import PoolController, ReplicaSetController
 from vmkit.lab.kubevirt.release import LATEST, RELEASES
 from vmkit.lab.kubevirt.resources import SUBRESOURCES, Types, build_aggregated_api
+from vmkit.lab.kubevirt.restores import RestoreController
 from vmkit.lab.kubevirt.routes import Handler, Route, page_not_found
 from vmkit.lab.kubevirt.scheduling import Rooms
-from vmkit.lab.kubevirt.snapshots import RestoreController, SnapshotController
+from vmkit.lab.kubevirt.snapshots import SnapshotController
 from vmkit.lab.kubevirt.world import World
 from vmkit.lab.resources import Response, SubresourceRequest
 from vmkit.lab.status import method_not_allowed
