@@ -63,6 +63,7 @@ def build_world(clock: Clock, *, seed: int, token: str, options: dict[str, objec
     reviews.register(registry, tokens)
     escalation.register(registry)
     from vmkit.lab import argocd, cdi, edge, kubevirt, metrics, rook, spinkube
+    from vmkit.lab.cdi.uploads import UploadProxy
     from vmkit.lab.controllers import build_controllers, register_handlers
     from vmkit.lab.controllers.definitions import build_bundled
     from vmkit.lab.importing import Intake
@@ -91,7 +92,12 @@ def build_world(clock: Clock, *, seed: int, token: str, options: dict[str, objec
         context,
         tokens,
         controllers,
-        {"kubevirt": machines, "metrics": metrics.install(context), "intake": Intake(context)},
+        {
+            "kubevirt": machines,
+            "metrics": metrics.install(context),
+            "intake": Intake(context),
+            "uploads": UploadProxy(context),
+        },
     )
     _seed(
         world,

@@ -155,7 +155,8 @@ class ApplicationController(Controller):
             self._healed[key] = (0, now)
             return _HEAL_SECONDS
         return max(
-            _HEAL_SECONDS, min(_FIRST_BACKOFF_SECONDS * _BACKOFF_FACTOR ** (count - 1), _MAX_BACKOFF_SECONDS)
+            _HEAL_SECONDS,
+            min(_FIRST_BACKOFF_SECONDS * float(_BACKOFF_FACTOR) ** (count - 1), _MAX_BACKOFF_SECONDS),
         )
 
     def _is_denied(self, application: Object) -> bool:

@@ -72,6 +72,7 @@ class DataVolumeController(Controller):
         self._pods = registry.get(*PODS)
         self._storage = StorageReader(context)
         self._unfinished: set[ObjectKey] = set()
+        self._reporting: ObjectKey | None = None
         self._waiting: dict[tuple[str, ObjectKey], set[ObjectKey]] = {}
 
     def setup(self) -> None:
@@ -85,7 +86,9 @@ class DataVolumeController(Controller):
     def _volume_keys(self, event: Event) -> Iterable[ObjectKey]:
         # The end of one import may be what a clone of it waits for.
         done = b'"phase":"Succeeded"' in event.object_bytes
-        return (event.key, *(self._woken("pvc", event.key) if done else ()))
+        # What was just reported needs no second look.
+        own = () if event.key == self._reporting else (event.key,)
+        return (*own, *(self._woken("pvc", event.key) if done else ()))
 
     def _claim_keys(self, event: Event) -> Iterable[ObjectKey]:
         own = (event.key,) if event.type == "DELETED" or event.key in self._unfinished else ()
@@ -394,14 +397,19 @@ class DataVolumeController(Controller):
         if verdict.running[1] == "Error" and not _was_failing(old):
             self.recorder.record(volume, "Error", verdict.running[2], component=component, type="Warning")
         try:
+            # While a transfer only gets on, no field comes or goes: nobody's ownership changes.
+            manager = "" if verdict.phase == old.get("phase") and status.keys() == old.keys() else MANAGER
+            self._reporting = ObjectKey(volume["metadata"]["namespace"], volume["metadata"]["name"])
             stored = self.store.update(
-                self._volumes, {**volume, "status": status}, subresource="status", manager=MANAGER
+                self._volumes, {**volume, "status": status}, subresource="status", manager=manager
             )
         except ApiError as error:
             if error.code != 404:
                 raise
         else:
             volume.update(stored)
+        finally:
+            self._reporting = None
 
     def _component(self, source: Source) -> str:
         return {

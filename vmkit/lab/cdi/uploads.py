@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING
 
 from vmkit.lab.cdi.making import MANAGER, UPLOADED
 from vmkit.lab.cdi.resources import GROUP, UPLOAD_GROUP, VERSION
-from vmkit.lab.resources import AdmissionRequest, Object, Registry, ResourceType
+from vmkit.lab.resources import AdmissionRequest, Object, Registry, ResourceType, Response
 from vmkit.lab.rook.csi import CLAIMS
-from vmkit.lab.status import ApiError, not_found
+from vmkit.lab.status import ApiError, method_not_allowed, not_found
 
 if TYPE_CHECKING:
+    from vmkit.lab.control import Control
     from vmkit.lab.controller import Context
+    from vmkit.lab.http.request import Request
 
 _KEY = b"the practice cluster signs its upload tokens with this"
 UPLOAD_TARGET = "cdi.kubevirt.io/storage.upload.target"
@@ -83,3 +85,24 @@ def finish_upload(context: Context, token: str) -> tuple[int, str]:
     annotations[UPLOADED] = "Succeeded"
     context.store.update(claims, claim, manager=MANAGER)
     return 200, ""
+
+
+class UploadProxy:
+    """Takes uploads at ``/vmkit.io/lab/upload?token=...``; the bytes themselves are let go.
+
+    Args:
+        context: the lab's.
+    """
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+
+    def add_endpoints(self, control: Control) -> None:
+        """Serves the endpoint."""
+        control.add("upload", self._answer)
+
+    def _answer(self, request: Request) -> Response:
+        if request.method not in ("POST", "PUT"):
+            raise method_not_allowed()
+        status, text = finish_upload(self._context, request.query.get("token", ""))
+        return Response(status, body=text or None)
