@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterable
 from datetime import timedelta
 from typing import Any, ClassVar, Final
@@ -15,10 +14,10 @@ from vmkit.lab.kubevirt.admission.machine import run_strategy
 from vmkit.lab.kubevirt.admission.webhooks import Admission
 from vmkit.lab.kubevirt.conditions import copied_to_vm, drop_condition, set_condition
 from vmkit.lab.kubevirt.following import follow_template
-from vmkit.lab.kubevirt.instancetypes.expansion import apply
 from vmkit.lab.kubevirt.power import is_final, is_true, phase_of
 from vmkit.lab.kubevirt.printable import has_start_request, has_stop_request, printable_status
 from vmkit.lab.kubevirt.revisions import store_vm_revision, sync_instancetype
+from vmkit.lab.kubevirt.starting import Trouble, build_instance
 from vmkit.lab.kubevirt.volumes import (
     IMMEDIATE,
     Disks,
@@ -48,15 +47,6 @@ _BACKOFF_UNIT_SECONDS: Final = 10
 _ACCOUNT: Final = "system:serviceaccount:kubevirt:kubevirt-controller"
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder().decode
-
-
-class Trouble(Exception):
-    """What keeps a VM from doing what it should: the Failure condition's reason and message."""
-
-    def __init__(self, reason: str, message: str) -> None:
-        super().__init__(message)
-        self.reason = reason
-        self.message = message
 
 
 class MachineController(Controller):
@@ -280,7 +270,7 @@ class MachineController(Controller):
         if is_true(vm, "ManualRecoveryRequired"):
             return
         drop_condition(vm["status"], "RestartRequired")
-        vmi = self._build_instance(vm)
+        vmi = build_instance(self._world, vm)
         try:
             self._admission.default_instance(vmi)
             self._admission.check_new_instance(vmi, user=_ACCOUNT)
@@ -296,62 +286,6 @@ class MachineController(Controller):
             "SuccessfulCreate",
             f"Started the virtual machine by creating the new virtual machine instance {vm['metadata']['name']}",
         )
-
-    def _build_instance(self, vm: Object) -> Object:
-        template: Object = copy.deepcopy(vm["spec"]["template"])
-        metadata = {
-            key: value
-            for key, value in (template.get("metadata") or {}).items()
-            if key in ("labels", "annotations") and value
-        }
-        annotations = metadata.setdefault("annotations", {})
-        metadata.update(
-            name=vm["metadata"]["name"],
-            namespace=vm["metadata"]["namespace"],
-            ownerReferences=[owner_reference(vm, "VirtualMachine")],
-            finalizers=[CONTROLLER_FINALIZER],
-        )
-        annotations[GENERATION] = str(vm["metadata"].get("generation", 1))
-        spec = template.setdefault("spec", {})
-        waiting = vm["status"].get("stateChangeRequests") or []
-        if (
-            waiting
-            and waiting[0].get("action") == "Start"
-            and (waiting[0].get("data") or {}).get("paused") == "true"
-        ):
-            spec["startStrategy"] = "Paused"
-        firmware = spec.setdefault("domain", {}).setdefault("firmware", {})
-        firmware.setdefault("uuid", self._world.new_uuid())
-        self._apply_instancetype(vm, spec, metadata)
-        return {
-            "apiVersion": "kubevirt.io/v1",
-            "kind": "VirtualMachineInstance",
-            "metadata": metadata,
-            "spec": spec,
-        }
-
-    def _apply_instancetype(self, vm: Object, spec: Object, metadata: Object) -> None:
-        found = {}
-        for matcher in ("instancetype", "preference"):
-            each = self._world.finder.find(vm, matcher)
-            if each is None:
-                continue
-            obj, rtype = each
-            found[matcher] = obj.get("spec") or {}
-            scope = "cluster-" if not rtype.namespaced else ""
-            key = f"kubevirt.io/{scope}{matcher}-name"
-            metadata["annotations"][key] = vm["spec"][matcher]["name"]
-        if not found:
-            return
-        conflicts = apply(
-            spec, found.get("instancetype"), found.get("preference"), field="spec", metadata=metadata
-        )
-        if conflicts:
-            paths = ", ".join(conflicts.paths)
-            raise Trouble(
-                "FailedCreate",
-                f"Failure while starting VMI: VMI conflicts with instancetype spec in fields: [{paths}]",
-            )
 
     def _stop(self, vm: Object, vmi: Object) -> None:
         metadata = vmi["metadata"]

@@ -16,6 +16,7 @@ VOLUME_SNAPSHOTS: Final = ("snapshot.storage.k8s.io", "volumesnapshots")
 
 
 def snapshot_owner(owner: Object, kind: str) -> Object:
+    """An owner reference to an object of snapshot.kubevirt.io."""
     return {
         "apiVersion": SNAPSHOT_VERSION,
         "blockOwnerDeletion": True,
@@ -27,6 +28,7 @@ def snapshot_owner(owner: Object, kind: str) -> Object:
 
 
 def state_condition(kind: str, holds: bool, reason: str, at: str) -> Object:
+    """A condition of a snapshot or a restore."""
     return {
         "lastProbeTime": None,
         "lastTransitionTime": at,
@@ -37,6 +39,7 @@ def state_condition(kind: str, holds: bool, reason: str, at: str) -> Object:
 
 
 def content_name(snapshot: Object) -> str:
+    """What a snapshot's content is called."""
     return f"vmsnapshot-content-{snapshot['metadata']['uid']}"
 
 
