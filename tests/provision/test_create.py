@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Iterator
 from contextlib import closing, suppress
@@ -14,6 +15,7 @@ import yaml
 from tests.power.guillotine import Guillotine, describe
 from vmkit.cluster import Session
 from vmkit.cluster.resources import (
+    CEPH_BLOCK_POOLS,
     CEPH_CLUSTERS,
     DATA_SOURCES,
     DATA_VOLUMES,
@@ -21,6 +23,7 @@ from vmkit.cluster.resources import (
     SERVICES,
     STORAGE_CLASSES,
     VIRTUAL_MACHINES,
+    VOLUME_SNAPSHOT_CLASSES,
 )
 from vmkit.errors import (
     AnswerError,
@@ -39,7 +42,7 @@ from vmkit.provision.catalog import Catalog
 from vmkit.provision.create import run_create
 from vmkit.provision.options import CreateOptions, CreateResult
 from vmkit.provision.progress import Progress
-from vmkit.provision.request import CreateRequest, expand_count
+from vmkit.provision.request import CreateRequest, expand_count, read_fleet
 from vmkit.vm.reference import VmRef
 
 CATALOG = Catalog(project=Path("/nonexistent"), user=Path("/nonexistent"))
@@ -432,6 +435,32 @@ def test_a_field_somebody_else_manages_is_left_unless_told_otherwise(session: Se
     assert outcome.error is not None
     assert "--force-conflicts" in outcome.error.hint
     assert only(create(session, web(), update=True, force_conflicts=True)).status is Status.CHANGED
+
+
+# --- templates without a VM, and all examples ----------------------------------------------------------------
+
+
+def test_objects_without_a_vm_are_compared_whole(session: Session):
+    request = CreateRequest(f"pool-{session.namespace}", "rook-block")
+    try:
+        assert only(create(session, request)).status is Status.CHANGED
+        assert only(create(session, request)).status is Status.UNCHANGED
+        differs = CreateRequest(request.name, "rook-block", answers={"reclaim": "Retain"})
+        assert only(create(session, differs)).status is Status.REFUSED
+    finally:
+        session.delete(STORAGE_CLASSES, request.name)
+        session.delete(VOLUME_SNAPSHOT_CLASSES, request.name)
+        session.delete(CEPH_BLOCK_POOLS, request.name, "rook-ceph")
+
+
+EXAMPLES = sorted((Path(__file__).parent.parent.parent / "examples" / "templates").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+def test_an_example_is_one_that_the_cluster_takes(session: Session, path: Path):
+    here = [dataclasses.replace(request, namespace="") for request in read_fleet(path)]
+    result = create(session, *here, dry_run="server")
+    assert set(result.counts) == {"planned"}, result.to_dict()
 
 
 # --- killed ------------------------------------------------------------------------------------------------------

@@ -193,10 +193,22 @@ class _CreateRun:
         self.prepared = {item.target: item for item in prepared}
         api_versions = {m["kind"]: m["apiVersion"] for item in prepared for m in item.manifests}
         concurrency = self.options.concurrency
-        targets = list(self.prepared)
-        existing = read_existing(self.session, targets, api_versions, concurrency=concurrency)
-        there = [self.prepared[target] for target in targets if target in existing]
-        differences = each(lambda item: self._compare(item, existing[item.target]), there, concurrency=concurrency)
+        # Of a VM the VM alone is looked for: its helpers matter once it is there. What makes no VM is looked for
+        # whole.
+        sought = {
+            item.target: [item.target]
+            if item.vm is not None
+            else [ref_of(manifest) for manifest in item.manifests]
+            for item in prepared
+        }
+        refs = [ref for looked_for in sought.values() for ref in looked_for]
+        existing = read_existing(self.session, refs, api_versions, concurrency=concurrency)
+        there = [item for item in prepared if any(ref in existing for ref in sought[item.target])]
+
+        def compare(item: Prepared) -> _Difference:
+            return self._compare(item, {ref: existing[ref] for ref in sought[item.target] if ref in existing})
+
+        differences = each(compare, there, concurrency=concurrency)
         self.differences = {item.target: found for item, found in zip(there, differences, strict=True)}
         changes: list[Change] = []
         for item in prepared:
@@ -205,15 +217,14 @@ class _CreateRun:
                 changes.append(change)
         return Plan(self.verb, tuple(changes))
 
-    def _compare(self, item: Prepared, target_live: dict[str, Any]) -> _Difference:
-        live = {item.target: target_live}
-        uid = dig(target_live, "metadata", "uid")
+    def _compare(self, item: Prepared, live: dict[ObjectRef, dict[str, Any]]) -> _Difference:
+        uid = dig(live.get(item.target), "metadata", "uid")
         visible = {ref_of(manifest): manifest for manifest in self.visible(item)}
         changed: list[ObjectRef] = []
         diffs: list[str] = []
         for manifest in item.manifests:
             ref = ref_of(manifest)
-            if ref != item.target:
+            if item.vm is not None and ref != item.target:
                 resource = self.session.resource_for(manifest["apiVersion"], manifest["kind"])
                 found = self.session.find(resource, ref.name, ref.namespace or None)
                 if found is not None:
@@ -244,7 +255,7 @@ class _CreateRun:
                 visible = [render_diff(None, m, name=f"{m['kind']}/{ref_of(m).path}") for m in self.visible(item)]
                 detail["diff"] = "".join(visible)
             return Change(self.verb, target, Reason("NotThere", f"{target} does not exist"), detail)
-        if dig(found.live[target], "metadata", "deletionTimestamp"):
+        if dig(found.live.get(target), "metadata", "deletionTimestamp"):
             error: VmkitError = Conflict(
                 f"{target} is being deleted", hint="wait until it is gone, then create it", where=target.path
             )
@@ -375,7 +386,7 @@ class _CreateRun:
                 self._apply(_tied(manifest, owner))
 
     def _mend(self, item: Prepared, found: _Difference) -> None:
-        target_live = found.live[item.target]
+        target_live = found.live.get(item.target, {})
         for manifest in item.manifests:
             ref = ref_of(manifest)
             if ref not in found.changed:
