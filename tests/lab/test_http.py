@@ -117,7 +117,8 @@ def test_apply_refuses_fields_that_are_not_declared(wire):
     reply = wire.apply(f"{CM}/declared", {**config_map("declared"), "bogus": 1}, manager="m")
     assert (reply.status, reply.body["message"]) == (
         500,
-        "failed to create typed patch object (default/declared; /v1, Kind=ConfigMap): .bogus: field not declared in schema",
+        "failed to create typed patch object (default/declared; /v1, Kind=ConfigMap): .bogus: field not declared "
+        "in schema",
     )
 
 
@@ -142,7 +143,8 @@ def test_yaml_is_spoken_too(wire):
 def test_a_watch_follows_and_bookmarks_where_the_initial_state_ends(own):
     wire = Wire(own)
     wire.post(CM, config_map("before", k="1"))
-    query = "watch=1&sendInitialEvents=true&resourceVersionMatch=NotOlderThan&allowWatchBookmarks=true&timeoutSeconds=1"
+    query = "watch=1&timeoutSeconds=1&sendInitialEvents=true&resourceVersionMatch=NotOlderThan"
+    query += "&allowWatchBookmarks=true"
     threading.Timer(0.2, lambda: wire.post(CM, config_map("after"))).start()
     events = wire.get(f"{CM}?{query}").body["stream"]
     kinds = [(event["type"], event["object"]["metadata"].get("name")) for event in events]
@@ -372,6 +374,47 @@ def test_a_saved_state_comes_back_whole(own, tmp_path):
         assert other.world.context.failures == []
 
 
+def test_what_was_defined_is_served_again_from_a_saved_state(own, tmp_path):
+    wire = Wire(own)
+    assert wire.post(CRDS, widget_definition()).status == 201
+    own.settle()
+    base = "/apis/example.org/v1/namespaces/default/widgets"
+    body = {"apiVersion": "example.org/v1", "kind": "Widget", "metadata": {"name": "w"}, "spec": {"size": 2}}
+    assert wire.post(base, body).status == 201
+    own.save(tmp_path / "state.json")
+    with Lab(frozen=True, tls=False, state=tmp_path / "state.json") as lab:
+        other = Wire(lab)
+        assert other.get(f"{base}/w").body["spec"] == {"size": 2}
+        assert other.delete(f"{CRDS}/widgets.example.org").status == 200
+        lab.settle()
+        assert other.get(base).status == 404
+        assert lab.world.context.failures == []
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"kind":"x"}', '{"kind":"vmkit-lab-state","version":9}'])
+def test_what_is_no_state_is_refused_and_nothing_is_lost(own, text):
+    wire = Wire(own)
+    wire.post(CM, config_map("kept"))
+    reply = wire.send("PUT", "/vmkit.io/lab/state", raw=text.encode())
+    assert (reply.status, "no state of a practice cluster" in reply.body["message"]) == (400, True)
+    assert wire.get(f"{CM}/kept").status == 200
+
+
+def test_events_go_after_an_hour_unless_they_are_counted_on(own):
+    def record():
+        involved = own.store.get(own.world.registry.get("", "namespaces"), "", "default")
+        own.world.context.recorder.record(involved, "Tested", "it happened", component="test")
+
+    wire = Wire(own)
+    own.call(record)
+    wire.post("/vmkit.io/lab/clock", {"advance_seconds": 3000})
+    own.call(record)
+    wire.post("/vmkit.io/lab/clock", {"advance_seconds": 3000})
+    assert [item["count"] for item in wire.get("/api/v1/namespaces/default/events").body["items"]] == [2]
+    wire.post("/vmkit.io/lab/clock", {"advance_seconds": 700})
+    assert wire.get("/api/v1/namespaces/default/events").body["items"] == []
+
+
 def test_a_new_lab_answers_within_half_a_second():
     started = time.perf_counter()
     with Lab(frozen=True, tls=False) as lab:
@@ -383,18 +426,58 @@ def test_a_new_lab_answers_within_half_a_second():
 
 METHODS = st.sampled_from(["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"])
 PARTS = st.sampled_from(
-    ["api", "apis", "v1", "namespaces", "default", "configmaps", "pods", "x", "status", "scale", "kubevirt.io", "%00",
-     "virtualmachines", "watch", "..", "apps", "deployments", "token", "log", "openapi", "é"]
-)  # fmt: skip
+    [
+        "api",
+        "apis",
+        "v1",
+        "namespaces",
+        "default",
+        "configmaps",
+        "pods",
+        "x",
+        "status",
+        "scale",
+        "kubevirt.io",
+        "%00",
+        "virtualmachines",
+        "watch",
+        "..",
+        "apps",
+        "deployments",
+        "token",
+        "log",
+        "openapi",
+        "é",
+    ]
+)
 BODIES = st.binary(max_size=40) | st.sampled_from(
-    [b"{}", b"[]", b"null", b'{"metadata":3}', b'{"metadata":{"labels":[]}}', b'{"kind":"ConfigMap","metadata":null}',
-     b'{"metadata":{"name":{}}}', b"[" * 2000, b'{"spec":' * 500, b'[{"op":"add","path":1}]', b'{"metadata":{"finalizers":"x"}}']
-)  # fmt: skip
+    [
+        b"{}",
+        b"[]",
+        b"null",
+        b'{"metadata":3}',
+        b'{"metadata":{"labels":[]}}',
+        b'{"kind":"ConfigMap","metadata":null}',
+        b'{"metadata":{"name":{}}}',
+        b"[" * 2000,
+        b'{"spec":' * 500,
+        b'[{"op":"add","path":1}]',
+        b'{"metadata":{"finalizers":"x"}}',
+    ]
+)
 TYPES = st.sampled_from(
-    ["", "application/json", "application/yaml", "text/plain", "application/merge-patch+json",
-     "application/json-patch+json", "application/strategic-merge-patch+json", "application/apply-patch+yaml",
-     "application/vnd.kubernetes.protobuf"]
-)  # fmt: skip
+    [
+        "",
+        "application/json",
+        "application/yaml",
+        "text/plain",
+        "application/merge-patch+json",
+        "application/json-patch+json",
+        "application/strategic-merge-patch+json",
+        "application/apply-patch+yaml",
+        "application/vnd.kubernetes.protobuf",
+    ]
+)
 QUERIES = st.sampled_from(
     [
         "",

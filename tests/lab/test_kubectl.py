@@ -1,4 +1,7 @@
-"""Real kubectl, driven against the practice cluster. Where it is not on PATH these tests say so and do not run; CI has it."""
+"""Real kubectl, driven against the practice cluster.
+
+Where it is not on PATH these tests say so and do not run; CI has it.
+"""
 
 from __future__ import annotations
 

@@ -111,6 +111,11 @@ class Controller:
         """Begins to watch and work."""
         self.setup()
 
+    @property
+    def working(self) -> bool:
+        """Whether it has been started."""
+        return bool(self._ends)
+
     def stop(self) -> None:
         """Ends watching and forgets what waits."""
         for end in self._ends:

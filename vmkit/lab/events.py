@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 from vmkit.lab.clock import Clock, format_time, parse_time
@@ -29,6 +30,8 @@ class EventRecorder:
         self._clock = clock
         self._events = events
         self._known: dict[_Identity, ObjectKey] = {}
+        # Every Event lives equally long, so they fall due in the order they are made: one timer is enough.
+        self._due: deque[tuple[datetime, _Identity, ObjectKey]] = deque()
 
     def record(
         self,
@@ -95,15 +98,51 @@ class EventRecorder:
             return
         key = ObjectKey(namespace, stored["metadata"]["name"])
         self._known[identity] = key
-        self._clock.call_later(_LIFETIME.total_seconds(), lambda: self._let_go(identity, key))
+        self._wait(identity, key, self._clock.now() + _LIFETIME)
 
-    def _let_go(self, identity: _Identity, key: ObjectKey) -> None:
-        event = self._store.find(self._events, key.namespace, key.name)
-        if event is not None:
-            left = parse_time(event["lastTimestamp"]) + _LIFETIME - self._clock.now()
-            if left > timedelta(0):
-                self._clock.call_later(left.total_seconds(), lambda: self._let_go(identity, key))
-                return
-            self._store.delete(self._events, key.namespace, key.name)
-        if self._known.get(identity) == key:
-            del self._known[identity]
+    def start_over(self) -> None:
+        """Forgets what it has recorded and takes up the Events in the store (after a state was loaded)."""
+        self._known.clear()
+        self._due.clear()
+        found = [
+            (parse_time(event.get("lastTimestamp") or event["metadata"]["creationTimestamp"]), event)
+            for event in self._store.list(self._events)
+        ]
+        for last, event in sorted(found, key=lambda pair: pair[0]):
+            metadata, involved = event["metadata"], event.get("involvedObject") or {}
+            component = (event.get("source") or {}).get("component", "")
+            identity = (
+                involved.get("uid", ""),
+                event.get("reason", ""),
+                event.get("message", ""),
+                event.get("type", ""),
+                component,
+            )
+            key = ObjectKey(metadata["namespace"], metadata["name"])
+            self._known[identity] = key
+            self._wait(identity, key, last + _LIFETIME)
+
+    def _wait(self, identity: _Identity, key: ObjectKey, due: datetime) -> None:
+        self._due.append((due, identity, key))
+        if len(self._due) == 1:
+            self._clock.call_at(due, self._let_go)
+
+    def _let_go(self) -> None:
+        """Lets go of every Event that has not been counted up for its lifetime."""
+        now = self._clock.now()
+        due, self._due = self._due, deque()
+        while due and due[0][0] <= now:
+            _, identity, key = due.popleft()
+            event = self._store.find(self._events, key.namespace, key.name)
+            seen = None if event is None else event.get("lastTimestamp") or event["metadata"]["creationTimestamp"]
+            last = None if seen is None else parse_time(seen) + _LIFETIME
+            if last is not None and last > now:
+                due.append((last, identity, key))
+                continue
+            if event is not None:
+                self._store.delete(self._events, key.namespace, key.name)
+            if self._known.get(identity) == key:
+                del self._known[identity]
+        self._due = deque(sorted(due, key=lambda each: each[0]))
+        if self._due:
+            self._clock.call_at(self._due[0][0], self._let_go)

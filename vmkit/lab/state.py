@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from vmkit.errors import ConfigError
+from vmkit.lab.builtin.types import CRDS
 from vmkit.lab.clock import format_micro_time, parse_time
+from vmkit.lab.controllers.definitions import DefinitionController
 from vmkit.lab.resources import Object
 
 if TYPE_CHECKING:
@@ -36,22 +38,33 @@ def load_state(world: World, data: bytes) -> None:
         ConfigError: it is no such document, or holds what this lab does not serve.
     """
     document = _parse(data)
-    objects = document["objects"]
-    typed = [(_type_of(world, obj), obj) for obj in objects]
     try:
         at = parse_time(document["clock"]["now"])
     except (KeyError, TypeError, ValueError) as error:
         raise _no_state("its clock cannot be read") from error
-    working = bool(world.clock.next_due) or any(controller._ends for controller in world.controllers)
+    objects = [_check_object(obj) for obj in document["objects"]]
+    # Definitions first: what they define is served only then.
+    definitions = [obj for obj in objects if obj["kind"] == CRDS.kind]
+    others = [obj for obj in objects if obj["kind"] != CRDS.kind]
+    defined = {(obj["spec"]["group"], obj["spec"]["names"]["kind"]) for obj in definitions}
+    for obj in others:
+        group = obj["apiVersion"].rpartition("/")[0]
+        if (group, obj["kind"]) not in defined and world.registry.find_kind(
+            obj["apiVersion"], obj["kind"]
+        ) is None:
+            raise _no_state(f"nothing here serves {obj['kind']} of {obj['apiVersion']}")
+    working = any(controller.working for controller in world.controllers)
     world.stop()
     world.clock.reset(at)
     world.store.clear()
-    # Definitions first: what they define is served only then.
-    for rtype, obj in sorted(typed, key=lambda pair: pair[1]["kind"] != "CustomResourceDefinition"):
-        if rtype is None:
-            rtype = world.registry.find_kind(obj["apiVersion"], obj["kind"])
+    for controller in world.controllers:
+        if isinstance(controller, DefinitionController):
+            controller.serve_only(definitions)
+    for obj in (*definitions, *others):
+        rtype = world.registry.find_kind(obj["apiVersion"], obj["kind"])
         if rtype is not None:
             world.store.restore(rtype, obj)
+    world.context.recorder.start_over()
     for name, part in world.parts.items():
         if name in document.get("parts", {}) and hasattr(part, "load_state"):
             part.load_state(document["parts"][name])
@@ -73,16 +86,18 @@ def _parse(data: bytes) -> dict[str, Any]:
     return document
 
 
-def _type_of(world: World, obj: Object) -> Any:
+def _check_object(obj: Any) -> Object:
+    """Whether it can be an object at all; what it holds is trusted, for a lab has written it."""
     try:
-        rtype = world.registry.find_kind(obj["apiVersion"], obj["kind"])
-        name = obj["metadata"]["name"]
-    except (KeyError, TypeError, AttributeError) as error:
+        texts = [obj["apiVersion"], obj["kind"], obj["metadata"]["name"]]
+        if obj["kind"] == CRDS.kind:
+            texts += [obj["spec"]["group"], obj["spec"]["names"]["kind"]]
+    except (KeyError, TypeError) as error:
         raise _no_state("it holds something that is no object") from error
-    defined = {"CustomResourceDefinition"}
-    if rtype is None and not defined:
-        raise _no_state(f"{obj['kind']} {name!r} is not served here")
-    return rtype
+    if not all(isinstance(text, str) for text in texts):
+        raise _no_state("it holds something that is no object")
+    checked: Object = obj
+    return checked
 
 
 def _no_state(why: str) -> ConfigError:

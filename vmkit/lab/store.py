@@ -9,16 +9,14 @@ import random
 import uuid
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, Final, Literal, NamedTuple
-
-import msgspec
+from typing import Any, Final
 
 from vmkit.lab.clock import Clock, format_time
 from vmkit.lab.resources import Object, ObjectKey, ResourceType
 from vmkit.lab.schemas import Schemas
 from vmkit.lab.semantics.ownership import track_update
+from vmkit.lab.shelf import Deleted, Entry, Event, Preconditions, Shelf, build_entry, encode, storage_order
 from vmkit.lab.status import (
     ApiError,
     Cause,
@@ -31,148 +29,14 @@ from vmkit.lab.status import (
     stale,
 )
 
-EventType = Literal["ADDED", "MODIFIED", "DELETED"]
+__all__ = ["FOREGROUND", "ORPHAN", "Deleted", "Entry", "Event", "Preconditions", "Store"]
 
 _FIRST_VERSION: Final = 10_000
 """Versions start high, as in a cluster that has been up for a while: version 1 is long gone."""
-_LOG_EVENTS: Final = 8_000
-_LOG_BYTES: Final = 12 << 20
 _NAME_ALPHABET: Final = "bcdfghjklmnpqrstvwxz2456789"
 _GENERATED_BASE: Final = 58
 FOREGROUND: Final = "foregroundDeletion"
 ORPHAN: Final = "orphan"
-
-_encode = msgspec.json.Encoder().encode
-_decode = msgspec.json.Decoder().decode
-
-
-class Entry:
-    """A stored object and what is looked up without decoding it."""
-
-    __slots__ = ("data", "key", "labels", "owners", "uid", "version")
-
-    def __init__(  # noqa: PLR0917 - a record, made in one place
-        self,
-        key: ObjectKey,
-        uid: str,
-        version: int,
-        labels: Mapping[str, str],
-        owners: tuple[str, ...],
-        data: bytes,
-    ) -> None:
-        self.key = key
-        self.uid = uid
-        self.version = version
-        self.labels = labels
-        self.owners = owners
-        self.data = data
-
-    def decode(self) -> Object:
-        """The object, as a fresh copy."""
-        obj: Object = _decode(self.data)
-        return obj
-
-
-class Event(NamedTuple):
-    """A change: what `Store.subscribe` reports and watches replay.
-
-    ``object_bytes`` of a DELETED event is the last state, with the version of the deletion.
-    """
-
-    type: EventType
-    rtype: ResourceType
-    key: ObjectKey
-    object_bytes: bytes
-    old_bytes: bytes | None
-    version: int
-    labels: Mapping[str, str]
-    old_labels: Mapping[str, str] | None
-
-    @property
-    def object(self) -> Object:
-        """The object now, decoded."""
-        obj: Object = _decode(self.object_bytes)
-        return obj
-
-    @property
-    def old(self) -> Object | None:
-        """The object before, decoded; None when it is new."""
-        return None if self.old_bytes is None else _decode(self.old_bytes)
-
-
-class Deleted(NamedTuple):
-    """What a deletion came to: the object, and whether it is gone (or still held by finalizers or grace)."""
-
-    object: Object
-    gone: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Preconditions:
-    """What must hold for a deletion; empty parts are not checked."""
-
-    uid: str = ""
-    resource_version: str = ""
-
-
-class _Shelf:
-    """The objects of one resource type, and the log of their changes."""
-
-    __slots__ = ("compacted", "entries", "log", "log_bytes", "order", "prefix", "rtype", "subscribers")
-
-    def __init__(self, rtype: ResourceType, compacted: int) -> None:
-        self.rtype = rtype
-        self.entries: dict[str, dict[str, Entry]] = {}
-        self.order: dict[str, list[str]] = {}
-        self.log: deque[Event] = deque()
-        self.log_bytes = 0
-        self.compacted = compacted
-        self.subscribers: list[Callable[[Event], None]] = []
-
-    def find(self, key: ObjectKey) -> Entry | None:
-        inner = self.entries.get(key.namespace)
-        return None if inner is None else inner.get(key.name)
-
-    def put(self, entry: Entry) -> None:
-        namespace, name = entry.key
-        inner = self.entries.setdefault(namespace, {})
-        if name not in inner:
-            self.order.pop(namespace, None)
-        inner[name] = entry
-
-    def pop(self, key: ObjectKey) -> None:
-        inner = self.entries[key.namespace]
-        del inner[key.name]
-        self.order.pop(key.namespace, None)
-        if not inner:
-            del self.entries[key.namespace]
-
-    def names(self, namespace: str) -> list[str]:
-        ordered = self.order.get(namespace)
-        if ordered is None:
-            ordered = self.order[namespace] = sorted(self.entries.get(namespace, ()))
-        return ordered
-
-    def walk(self, namespace: str | None) -> Iterator[Entry]:
-        """Entries in the order of their storage keys ("namespace/name")."""
-        namespaces = sorted(self.entries, key=_storage_order) if namespace is None else [namespace]
-        for each in namespaces:
-            inner = self.entries.get(each)
-            if inner:
-                for name in self.names(each):
-                    yield inner[name]
-
-    def append(self, event: Event) -> None:
-        self.log.append(event)
-        self.log_bytes += len(event.object_bytes)
-        while len(self.log) > _LOG_EVENTS or (self.log_bytes > _LOG_BYTES and len(self.log) > 1):
-            gone = self.log.popleft()
-            self.log_bytes -= len(gone.object_bytes)
-            self.compacted = gone.version
-
-
-def _storage_order(namespace: str) -> str:
-    return namespace + "/"
 
 
 class Store:
@@ -189,7 +53,7 @@ class Store:
         self.schemas = schemas or Schemas()
         self.random = random.Random(seed)
         self._version = _FIRST_VERSION
-        self._shelves: dict[str, _Shelf] = {}
+        self._shelves: dict[str, Shelf] = {}
         self._uids: dict[str, tuple[ResourceType, ObjectKey]] = {}
         self._dependents: dict[str, set[str]] = {}
         self._subscribers: list[Callable[[Event], None]] = []
@@ -272,14 +136,14 @@ class Store:
         for event in reversed(shelf.log):
             if event.version <= version:
                 break
-            undone[event.key] = None if event.old_bytes is None else _entry_of(event.key, event.old_bytes)
+            undone[event.key] = None if event.old_bytes is None else build_entry(event.key, event.old_bytes)
         kept = [entry for entry in shelf.walk(namespace) if entry.key not in undone]
         kept.extend(
             entry
             for key, entry in undone.items()
             if entry is not None and (namespace is None or key.namespace == namespace)
         )
-        kept.sort(key=lambda entry: (_storage_order(entry.key.namespace), entry.key.name))
+        kept.sort(key=lambda entry: (storage_order(entry.key.namespace), entry.key.name))
         return kept
 
     def events_since(self, rtype: ResourceType, version: int) -> Sequence[Event]:
@@ -571,10 +435,10 @@ class Store:
 
     # --- inside ----------------------------------------------------------------------------------------
 
-    def _shelf(self, rtype: ResourceType) -> _Shelf:
+    def _shelf(self, rtype: ResourceType) -> Shelf:
         shelf = self._shelves.get(rtype.resource)
         if shelf is None:
-            shelf = self._shelves[rtype.resource] = _Shelf(rtype, _FIRST_VERSION)
+            shelf = self._shelves[rtype.resource] = Shelf(rtype, _FIRST_VERSION)
         shelf.rtype = rtype
         return shelf
 
@@ -639,10 +503,10 @@ class Store:
                 del metadata[field]
         return new
 
-    def _write(self, shelf: _Shelf, key: ObjectKey, obj: Object, before: Entry | None) -> None:
+    def _write(self, shelf: Shelf, key: ObjectKey, obj: Object, before: Entry | None) -> None:
         self._version += 1
         obj["metadata"]["resourceVersion"] = str(self._version)
-        entry = _entry_of(key, _encode(obj), obj, self._version)
+        entry = build_entry(key, encode(obj), obj, self._version)
         if before is not None:
             self._unlink(before)
         shelf.put(entry)
@@ -663,13 +527,13 @@ class Store:
             ),
         )
 
-    def _remove(self, shelf: _Shelf, entry: Entry, obj: Object) -> None:
+    def _remove(self, shelf: Shelf, entry: Entry, obj: Object) -> None:
         self._version += 1
         obj["metadata"]["resourceVersion"] = str(self._version)
         shelf.pop(entry.key)
         self._unlink(entry)
         labels = obj["metadata"].get("labels") or {}
-        data = _encode(obj)
+        data = encode(obj)
         self._publish(
             shelf, Event("DELETED", shelf.rtype, entry.key, data, entry.data, self._version, labels, entry.labels)
         )
@@ -683,7 +547,7 @@ class Store:
                 if not others:
                     del self._dependents[owner]
 
-    def _publish(self, shelf: _Shelf, event: Event) -> None:
+    def _publish(self, shelf: Shelf, event: Event) -> None:
         shelf.append(event)
         self._pending.append(event)
         if self._dispatching:
@@ -697,24 +561,6 @@ class Store:
                     callback(current)
         finally:
             self._dispatching = False
-
-
-_NO_LABELS: Final[Mapping[str, str]] = {}
-
-
-def _entry_of(key: ObjectKey, data: bytes, obj: Object | None = None, version: int = 0) -> Entry:
-    obj = _decode(data) if obj is None else obj
-    metadata = obj["metadata"]
-    labels = metadata.get("labels")
-    owners = metadata.get("ownerReferences")
-    return Entry(
-        key,
-        metadata["uid"],
-        version or int(metadata["resourceVersion"]),
-        dict(labels) if labels else _NO_LABELS,
-        tuple(owner["uid"] for owner in owners if owner.get("uid")) if owners else (),
-        data,
-    )
 
 
 def _predicate(

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import contextlib
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -57,7 +59,8 @@ def test_label_selectors_match_as_the_server_does(text, matches):
         ),
         (
             "a>x",
-            "unable to parse requirement: values[0][a]: Invalid value: \"x\": for 'Gt', 'Lt' operators, the value must be an integer",
+            "unable to parse requirement: values[0][a]: Invalid value: \"x\": for 'Gt', 'Lt' "
+            "operators, the value must be an integer",
         ),
     ],
 )
@@ -69,10 +72,8 @@ def test_label_selectors_are_refused_in_the_servers_words(text, message):
 
 @given(st.text(alphabet="ab1=!(),<> in-_./", max_size=14))
 def test_any_text_is_a_selector_or_a_bad_request(text):
-    try:
-        parse_label_selector(text).matches(LABELS)
-    except ApiError as error:
-        assert error.code == 400
+    with contextlib.suppress(ApiError):
+        assert parse_label_selector(text).matches(LABELS) in (True, False)
 
 
 def test_selector_objects_match_like_texts():

@@ -169,10 +169,24 @@ class DefinitionController(Controller):
         spec = definition["spec"]
         taken = self.registry.find(spec["group"], spec["names"]["plural"])
         if taken is None or self._served.get(key.name) is taken:
-            rtype = build_resource_type(definition)
-            self._served[key.name] = rtype
-            self.registry.add(rtype)
+            self.serve(definition)
         self._tell(definition)
+
+    def serve_only(self, definitions: list[Object]) -> None:
+        """Serves these definitions instead of those served so far (a state is being loaded)."""
+        for rtype in self._served.values():
+            self.registry.remove(rtype)
+        self._served.clear()
+        for definition in definitions:
+            self.serve(definition)
+
+    def serve(self, definition: Object) -> None:
+        """Serves what a definition defines, from now on; the practice cluster's own are served anyway."""
+        metadata = definition["metadata"]
+        if _BUNDLED not in (metadata.get("labels") or {}):
+            rtype = build_resource_type(definition)
+            self._served[metadata["name"]] = rtype
+            self.registry.add(rtype)
 
     def _tell(self, definition: Object) -> None:
         status = definition.get("status") or {}
