@@ -1,6 +1,6 @@
 """How large and how quick the practice cluster is: ``python -m tests.bench.bench_lab [VMS]``.
 
-Prints start-up, creations a second over HTTP, the time of one whole list, and the memory of the process that serves
+Prints start-up, creations a second over HTTP, the time of one whole list, and the memory of the serving process
 (with every VM's instance and pod).
 """
 
@@ -18,6 +18,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 _CONNECTIONS = 8
+_VMS = "/apis/kubevirt.io/v1/namespaces/default/virtualmachines"
 _SERVE = """
 import resource, sys
 from vmkit.lab import Lab
@@ -77,7 +78,7 @@ class Bench:
         def work(worker: int) -> None:
             connection = self.connect()
             for index in range(worker, count, _CONNECTIONS):
-                self.send(connection, "POST", "/apis/kubevirt.io/v1/namespaces/default/virtualmachines", build_vm(index))
+                self.send(connection, "POST", _VMS, build_vm(index))
             connection.close()
 
         started = time.perf_counter()
