@@ -21,3 +21,7 @@ run head -n 8 old-web.json
 
 say "What could its workloads become, and what stands in the way?"
 run vmkit migrate assess old-web.json
+
+say "Images to build and objects to apply, with nothing secret in them."
+run vmkit migrate generate old-web.qcow2 --out artifacts --registry registry.example/old-web
+run cat artifacts/notes/Containerfile

@@ -1,8 +1,9 @@
 """A VM's workloads become containers or wasm where that is right.
 
-    source -> tree -> inspect -> facts -> rules -> verdict
+    source -> tree -> inspect -> facts -> rules -> verdict -> generate
 
 `disk` opens images and file systems, `tree` makes one rooted read-only view of them, `inspect` collects facts with
-evidence, `rules` and `verdict` judge them. Everything up to the facts document reads untrusted input and runs
+evidence, `rules` and `verdict` judge them, `generate` writes images to build and
+objects to apply. Everything up to the facts document reads untrusted input and runs
 nothing of it; everything after the facts document is pure.
 """

@@ -87,6 +87,10 @@ def _packages(tree: Tree, unit: Unit, runtime: Runtime, ownership: Ownership) ->
         places += [f"{folder}/{words[0]}" for folder in ("/usr/sbin", "/usr/bin", "/sbin", "/bin")]
     if runtime.language == "python":
         places.append("/usr/bin/python3")
+        # Distributions split the standard library: what is imported says which parts are needed.
+        for folder in (name for name in tree.names("/usr/lib") if name.startswith("python3")):
+            for name in runtime.imports:
+                places += [f"/usr/lib/{folder}/{name}.py", f"/usr/lib/{folder}/{name}/__init__.py"]
     if runtime.language == "node":
         places.append("/usr/bin/node")
     found = {ownership.package_of(tree.real_path(place) or place) for place in places}
