@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from vmkit.errors import Conflict, DeadlineExceeded, NotFound
+from vmkit.errors import Conflict, DeadlineExceeded, Interrupted, NotFound
 from vmkit.plan.model import Change, ObjectRef, Outcome, Reason, Result, Status, failed
 from vmkit.report.envelope import render_failure
 from vmkit.report.outcomes import (
@@ -38,6 +38,7 @@ SECRET = ObjectRef("Secret", "default", "web-1-cloudinit")
         ),
         (failed(VM, "start", NotFound("there is none")), "default/web-1 not started: there is none"),
         (failed(VM, "start", DeadlineExceeded("after 5m")), "default/web-1 not started in time: after 5m"),
+        (failed(VM, "stop", Interrupted("asked for")), "default/web-1 not seen stopped: asked for"),
         (
             Outcome(VM, "delete", Status.NOT_TRIED, Reason("NotTried", "interrupted")),
             "default/web-1 not deleted, not tried: interrupted",

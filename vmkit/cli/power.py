@@ -78,38 +78,44 @@ def run(
     **options: Any,
 ) -> ExitCode:
     """Runs one verb over what was chosen, and shows what came of it."""
+    from vmkit.cli.ledger import Ledger
     from vmkit.plan.model import Status
 
     chosen.check(may_be_empty=False)
     with app.connect(connections=concurrency) as vk:
         refs = chosen.refs(namespace=vk.namespace, stdin=read_stdin)
         method: Callable[..., Result] = getattr(vk, verb.replace("-", "_"))
-        write = app.outcome_writer(output)
+        write, ledger = app.outcome_writer(output), Ledger(verb)
         # VMs named one by one are the consent; a selection can turn out larger than meant.
         consent = app.confirmer(yes=yes, by_name=chosen.by_name, always=always_ask)
         with app.console.progress(verb) as progress:
 
             def confirm(plan: Plan) -> None:
                 consent(plan)
+                ledger.planned(plan)
                 progress.update(total=len(plan))
 
             def on_outcome(outcome: Outcome) -> None:
+                ledger.heard(outcome)
                 write(outcome)
                 if outcome.status not in (Status.UNCHANGED, Status.SKIPPED):
                     progress.advance()
 
-            result = method(
-                *refs,
-                selector=chosen.selector,
-                all_namespaces=chosen.all_namespaces,
-                everything=chosen.everything,
-                confirm=confirm,
-                on_outcome=on_outcome,
-                on_progress=lambda ref, text: progress.update(text=f"{ref}: {text}"),
-                concurrency=concurrency,
-                wait=wait,
-                timeout_seconds=None if timeout is None else timeout.total_seconds(),
-                **options,
+            result = ledger.run(
+                lambda: method(
+                    *refs,
+                    selector=chosen.selector,
+                    all_namespaces=chosen.all_namespaces,
+                    everything=chosen.everything,
+                    confirm=confirm,
+                    on_outcome=on_outcome,
+                    on_progress=lambda ref, text: progress.update(text=f"{ref}: {text}"),
+                    concurrency=concurrency,
+                    wait=wait,
+                    timeout_seconds=None if timeout is None else timeout.total_seconds(),
+                    **options,
+                ),
+                on_outcome=write,
             )
     return app.show(result, output=output)
 

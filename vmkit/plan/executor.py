@@ -55,6 +55,7 @@ def run(
     deadline: float | None = None,
     on_outcome: Callable[[Outcome], None] | None = None,
     should_stop: Callable[[], bool] | None = None,
+    on_interrupt: Callable[[], None] | None = None,
 ) -> tuple[Outcome, ...]:
     """Carries out every change.
 
@@ -68,6 +69,7 @@ def run(
         deadline: a `time.monotonic` instant after which no further change is begun.
         on_outcome: told of each outcome as it comes, in the caller's thread.
         should_stop: asked before each change; once true, the rest is not tried.
+        on_interrupt: told of a Ctrl-C, which the outcomes do not show where every change was under way by then.
 
     Returns:
         One outcome for each change, in the plan's order. Ctrl-C lets the changes under way finish and marks the
@@ -103,6 +105,8 @@ def run(
             interrupted = True
             starting.clear()
             job.interrupt()
+            if on_interrupt is not None:
+                on_interrupt()
         except BaseException:
             job.interrupt()
             raise

@@ -6,6 +6,7 @@ stop the VM, wait until its guest is off, release its disks, delete it.
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -174,15 +175,20 @@ class _DeleteRun:
         for outcome in list(self.outcomes.values()):
             self._on_outcome(outcome)
         do = self._pretend if self._options.dry_run else self._do
-        outcomes = run(
+        interrupted = threading.Event()
+        run(
             plan,
             do,
             concurrency=self._options.concurrency,
             on_outcome=self._heard,
             should_stop=self._lost.is_lost,
+            on_interrupt=interrupted.set,
         )
         awaited = [entry.awaited for entry in self._entries.values() if entry.awaited is not None]
-        ended = next((one.error for one in outcomes if isinstance(one.error, Interrupted)), None)
+        ended = None
+        if interrupted.is_set():
+            # What was under way has been asked for; nobody wants to wait for it any more.
+            ended = Interrupted("asked for, and interrupted", hint="vmkit get shows what became of it")
         if ended is not None:
             for one in awaited:
                 self._finish(one.fail(ended), one.ref)

@@ -193,14 +193,19 @@ class _PowerRun:
         """Does it, and waits where that was asked for or is needed."""
         self._tell_prepared()
         watching = self._watching(scopes) if self._entries else None
-        outcomes = run(
+        interrupted = threading.Event()
+        run(
             plan,
             self._do,
             concurrency=self._options.concurrency,
             on_outcome=self._heard,
             should_stop=self._lost.is_lost,
+            on_interrupt=interrupted.set,
         )
-        ended = next((one.error for one in outcomes if isinstance(one.error, Interrupted)), None)
+        ended = None
+        if interrupted.is_set():
+            # What was under way has been asked for; nobody wants to wait for it any more.
+            ended = Interrupted("asked for, and interrupted", hint="vmkit get shows what became of it")
         if watching is not None:
             self._wait(watching, ended)
 

@@ -8,13 +8,14 @@ it again.
 from __future__ import annotations
 
 import dataclasses
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 from vmkit.cluster.session import Session
-from vmkit.errors import Conflict, Drifted, StorageUnhealthy, VmkitError
+from vmkit.errors import Conflict, Drifted, Interrupted, StorageUnhealthy, VmkitError
 from vmkit.guard.storage import StorageHealth
 from vmkit.plan.executor import check_limit, run
 from vmkit.plan.model import Change, ObjectRef, Outcome, Plan, Reason, Status, failed
@@ -328,21 +329,39 @@ class _CreateRun:
             if not waiting or outcome.status is not Status.CHANGED:
                 self.on_outcome(outcome)
 
-        for outcome in run(plan, self._do, concurrency=self.options.concurrency, on_outcome=hear):
+        interrupted = threading.Event()
+        for outcome in run(
+            plan,
+            self._do,
+            concurrency=self.options.concurrency,
+            on_outcome=hear,
+            on_interrupt=interrupted.set,
+        ):
             self.outcomes[outcome.target] = outcome
         if waiting:
             waiter = Waiter(self.session, self.on_progress, deadline=deadline)
             vms = {target: item.manifests for target, item in self.prepared.items() if item.vm is not None}
-            awaited = [
-                outcome
+            awaited = {
+                target: outcome
                 for target, outcome in self.outcomes.items()
                 if target in vms and outcome.status in {Status.CHANGED, Status.UNCHANGED}
-            ]
-            for outcome in waiter.wait(awaited):
-                before = self.outcomes[outcome.target]
-                self.outcomes[outcome.target] = outcome
-                if before.status is Status.CHANGED or outcome.status is not Status.UNCHANGED:
-                    self.on_outcome(outcome)
+            }
+            try:
+                for outcome in waiter.wait([] if interrupted.is_set() else list(awaited.values())):
+                    before = awaited.pop(outcome.target)
+                    self.outcomes[outcome.target] = outcome
+                    if before.status is Status.CHANGED or outcome.status is not Status.UNCHANGED:
+                        self.on_outcome(outcome)
+            except KeyboardInterrupt:
+                interrupted.set()
+            for target, outcome in awaited.items():
+                if interrupted.is_set() and outcome.status is Status.CHANGED:
+                    error = Interrupted(
+                        "it was created; waiting for it was interrupted",
+                        hint="it goes on by itself; see: vmkit describe " + target.name,
+                        where=target.path,
+                    )
+                    self._finish(failed(target, outcome.verb, error, seconds=outcome.seconds))
             for target, outcome in self.outcomes.items():
                 if target not in vms and outcome.status is Status.CHANGED:
                     self.on_outcome(outcome)

@@ -41,6 +41,9 @@ def describe_outcome(outcome: Outcome, *, reason: bool = True) -> str:
     done = past_of(outcome.verb)
     if outcome.status is Status.CHANGED and outcome.reason.code in _UNDER_WAY:
         return f"{subject_of(outcome.target)} {outcome.reason.text}"
+    if outcome.error is not None and outcome.error.code == "Interrupted":
+        line = f"{subject_of(outcome.target)} not seen {done}"
+        return f"{line}: {outcome.reason.text}" if reason and outcome.reason.text else line
     text = {
         Status.CHANGED: done,
         Status.UNCHANGED: "unchanged",
