@@ -3,6 +3,6 @@
     source -> tree -> inspect -> facts -> rules -> verdict -> generate
 
 `disk` opens images and file systems, `tree` makes one rooted read-only view of them, `inspect` collects facts with
-evidence, `rules` and `verdict` judge them, `generate` writes images to build and objects to apply. What comes before
-the facts document reads untrusted input and runs nothing of it; deciding what is in that document is pure.
+evidence, `rules` and `verdict` judge them, `generate` writes images to build and objects to apply. What comes
+before the facts document reads untrusted input and runs nothing of it; deciding on that document is pure.
 """
