@@ -11,11 +11,11 @@ from click.testing import CliRunner
 
 from vmkit.cli.main import cli
 from vmkit.lab import Lab
+from vmkit.provision.filters import FILTERS
 from vmkit.provision.lint import Severity, lint_template
 from vmkit.provision.loader import parse_template
 from vmkit.provision.parameters import ParameterType
 from vmkit.provision.request import parse_fleet
-from vmkit.provision.sandbox import FILTERS
 
 ROOT = Path(__file__).parent.parent.parent
 DOCUMENTS = ["templates.md", "storage.md", "lint.md"]

@@ -12,9 +12,10 @@ from vmkit.errors import TemplateError
 from vmkit.provision.images import Image, ImageChoice, decide_image
 from vmkit.provision.model import BUILT_IN_NAMES, Template, TemplateBody
 from vmkit.provision.parameters import ParameterType, complete_answers
-from vmkit.provision.sandbox import Body, BodyFailure, BodyMistake
+from vmkit.provision.sandbox import Body, BodyMistake
 from vmkit.provision.skeleton import Fill, parse_skeletons
 from vmkit.provision.storage import StorageChoice
+from vmkit.provision.values import BodyFailure
 from vmkit.provision.yamlread import Position
 from vmkit.vm.mac import build_mac_address
 from vmkit.vm.reference import VmRef

@@ -8,16 +8,10 @@ after the text has been parsed. So the structure of a manifest is decided by the
 
 from __future__ import annotations
 
-import base64
-import json
-import math
 import re
-import shlex
-from collections.abc import Iterable, Mapping, Sequence
-from decimal import Decimal
+from collections.abc import Iterable, Mapping
 from types import CodeType
 from typing import Any, Final, cast
-from xml.sax.saxutils import escape
 
 import jinja2
 from jinja2 import meta, nodes, pass_context
@@ -25,7 +19,8 @@ from jinja2.runtime import Context, LoopContext, StrictUndefined, Undefined
 from jinja2.sandbox import SandboxedEnvironment
 
 from vmkit.errors import TemplateError
-from vmkit.units import format_bytes, format_cores, parse_bytes, parse_quantity
+from vmkit.provision.filters import FILTERS, bounded_text
+from vmkit.provision.values import MAX_TEXT, BodyFailure, kind_of, plain_value
 
 TOKEN: Final = re.compile("\ue000([0-9]+)\ue001")
 """A printed value's place in the rendered text: its number between two private-use characters."""
@@ -37,8 +32,6 @@ _STEPS: Final = "loop steps"
 
 MAX_STEPS: Final = 10_000
 """Loop steps of one body; a VM has at most 256 disks, networks and interfaces each."""
-MAX_TEXT: Final = 256 * 1024
-"""Characters of any text a body builds; a Secret holds 1 MiB in all."""
 MAX_VALUES: Final = 20_000
 """Values one body may print."""
 
@@ -57,28 +50,10 @@ _STATEMENTS: Final = {
     nodes.AssignBlock: "set ... endset", nodes.Pow: "**",
 }  # fmt: skip
 
-
-class BodyFailure(Exception):
-    """What went wrong while a body ran; `render` adds the place.
-
-    Attributes:
-        token: the number of the printed value it is about, where it is about one.
-    """
-
-    def __init__(self, message: str, hint: str = "") -> None:
-        super().__init__(message)
-        self.message = message
-        self.hint = hint
-        self.token: int | None = None
-
-
-# --- filters: the few that manifests need, each with a bound on what it builds ---------------------------------
-
-
-def _bounded_text(text: str) -> str:
-    if len(text) > MAX_TEXT:
-        raise BodyFailure(f"a text of more than {MAX_TEXT} characters")
-    return text
+TESTS: Final = (
+    "boolean", "defined", "even", "false", "in", "integer", "mapping", "none", "number", "odd", "sequence",
+    "string", "true", "undefined", "eq", "ne", "lt", "le", "gt", "ge", "==", "!=", "<", "<=", ">", ">=",
+)  # fmt: skip
 
 
 @pass_context
@@ -87,172 +62,13 @@ def _bounded_loop(context: Context, values: Any) -> list[Any]:
     if not isinstance(values, Iterable) or isinstance(values, str | Undefined):
         if isinstance(values, Undefined):
             iter(values)
-        raise BodyFailure(f"a loop goes over a list, not over {_kind(values)}")
+        raise BodyFailure(f"a loop goes over a list, not over {kind_of(values)}")
     items = list(values)
     steps = context.parent[_STEPS]
     steps[0] += len(items)
     if steps[0] > MAX_STEPS:
         raise BodyFailure(f"more than {MAX_STEPS} loop steps")
     return items
-
-
-def _text(value: Any, filter_name: str) -> str:
-    if isinstance(value, Undefined):
-        return str(value)
-    if not isinstance(value, str):
-        raise BodyFailure(f"{filter_name} wants a text, not {_kind(value)}")
-    return value
-
-
-def _default(value: Any, other: Any = "") -> Any:
-    return other if value is None or isinstance(value, Undefined) else value
-
-
-def _replace(value: Any, old: str, new: str) -> str:
-    text = _text(value, "replace")
-    if not old:
-        raise BodyFailure("replace wants a text to look for")
-    if len(text) + text.count(old) * (len(new) - len(old)) > MAX_TEXT:
-        raise BodyFailure(f"a text of more than {MAX_TEXT} characters")
-    return text.replace(old, new)
-
-
-def _join(values: Any, separator: str = "") -> str:
-    if not isinstance(values, list | tuple):
-        raise BodyFailure(f"join wants a list, not {_kind(values)}")
-    texts = [as_text(value) for value in values]
-    if sum(map(len, texts)) + len(separator) * len(texts) > MAX_TEXT:
-        raise BodyFailure(f"a text of more than {MAX_TEXT} characters")
-    return separator.join(texts)
-
-
-def _length(value: Any) -> int:
-    if isinstance(value, str | Sequence | Mapping):
-        return len(value)
-    raise BodyFailure(f"length wants a list or a text, not {_kind(value)}")
-
-
-def _int(value: Any) -> int:
-    if isinstance(value, str | int | float):
-        try:
-            return int(value)
-        except (ValueError, OverflowError):
-            pass
-    raise BodyFailure(f"{str(value)[:40]!r} is not a whole number")
-
-
-def _first(values: Any) -> Any:
-    if isinstance(values, list | tuple) and values:
-        return values[0]
-    raise BodyFailure("first wants a list that is not empty")
-
-
-def _last(values: Any) -> Any:
-    if isinstance(values, list | tuple) and values:
-        return values[-1]
-    raise BodyFailure("last wants a list that is not empty")
-
-
-def _sort(values: Any) -> list[Any]:
-    if isinstance(values, list | tuple):
-        return sorted(values)
-    raise BodyFailure(f"sort wants a list, not {_kind(values)}")
-
-
-def _unique(values: Any) -> list[Any]:
-    if isinstance(values, list | tuple):
-        return list(dict.fromkeys(values))
-    raise BodyFailure(f"unique wants a list, not {_kind(values)}")
-
-
-def _base64(value: Any) -> str:
-    return _bounded_text(base64.b64encode(_text(value, "base64").encode()).decode())
-
-
-def _json(value: Any) -> str:
-    return _bounded_text(json.dumps(plain_value(value), ensure_ascii=False))
-
-
-FILTERS: Final[dict[str, Any]] = {
-    "base64": _base64,
-    "bytes": parse_bytes,
-    "cores": lambda value: float(parse_quantity(value)),
-    "default": _default,
-    "first": _first,
-    "format_bytes": lambda value: format_bytes(_int(value)),
-    "format_cores": lambda value: format_cores(Decimal(str(value))),
-    "int": _int,
-    "join": _join,
-    "json": _json,
-    "last": _last,
-    "length": _length,
-    "lower": lambda value: _text(value, "lower").lower(),
-    "replace": _replace,
-    "sort": _sort,
-    "trim": lambda value: _text(value, "trim").strip(),
-    "unique": _unique,
-    "shell": lambda value: _bounded_text(shlex.quote(as_text(value))),
-    "upper": lambda value: _bounded_text(_text(value, "upper").upper()),
-    "xml": lambda value: _bounded_text(escape(as_text(value), {'"': "&quot;", "'": "&apos;"})),
-}
-"""What bodies may pipe values through; docs/templates.md lists them."""
-
-TESTS: Final = (
-    "boolean", "defined", "even", "false", "in", "integer", "mapping", "none", "number", "odd", "sequence",
-    "string", "true", "undefined", "eq", "ne", "lt", "le", "gt", "ge", "==", "!=", "<", "<=", ">", ">=",
-)  # fmt: skip
-
-
-def _kind(value: Any) -> str:
-    if value is None:
-        return "none"
-    for types, name in (
-        (bool, "a boolean"), (int, "a number"), (float, "a number"), (str, "a text"),
-        (Mapping, "a mapping"), (list | tuple, "a list"),
-    ):  # fmt: skip
-        if isinstance(value, types):
-            return name
-    return "something that is no value"
-
-
-def plain_value(value: Any) -> Any:
-    """The value as JSON has it, lists and mappings copied.
-
-    Raises:
-        BodyFailure: it is no such value.
-    """
-    if value is None or isinstance(value, str | bool | int):
-        return value
-    if isinstance(value, float):
-        if not math.isfinite(value):
-            raise BodyFailure("prints a number that is not finite")
-        return value
-    if isinstance(value, Undefined):
-        str(value)  # raises jinja2's own error, which names what is missing
-    if isinstance(value, Mapping):
-        return {_text(key, "a key"): plain_value(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain_value(item) for item in value]
-    raise BodyFailure(f"prints {_kind(value)}", "print a name, an answer or an expression of them")
-
-
-def as_text(value: Any) -> str:
-    """The value inside a longer text.
-
-    Raises:
-        BodyFailure: none, a list or a mapping has no obvious text.
-    """
-    if isinstance(value, str):
-        return value
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, int):
-        return str(value)
-    if isinstance(value, float):
-        return json.dumps(value)
-    if value is None:
-        raise BodyFailure("puts a value that is not set into a text", 'write {{ value | default("...") }}')
-    raise BodyFailure(f"puts {_kind(value)} into a text", 'write {{ values | join(", ") }}')
 
 
 @pass_context
@@ -299,7 +115,7 @@ class _Environment(SandboxedEnvironment):
         numbers = isinstance(left, int | float) and isinstance(right, int | float)
         if not numbers or isinstance(left, bool) or isinstance(right, bool):
             raise BodyFailure(
-                f"cannot compute {_kind(left)} {operator} {_kind(right)}",
+                f"cannot compute {kind_of(left)} {operator} {kind_of(right)}",
                 "join texts with ~" if isinstance(left, str) or isinstance(right, str) else "",
             )
         result = self.binop_table[operator](left, right)
@@ -327,7 +143,7 @@ def _environment() -> _Environment:
     environment.filters.clear()
     environment.filters.update(FILTERS)
     environment.filters["bounded loop"] = _bounded_loop
-    environment.filters["bounded text"] = _bounded_text
+    environment.filters["bounded text"] = bounded_text
     known = dict(environment.tests)
     environment.tests.clear()
     environment.tests.update({name: known[name] for name in TESTS})

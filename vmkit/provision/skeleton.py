@@ -18,7 +18,8 @@ from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from vmkit.errors import TemplateError
 from vmkit.provision.cloudconfig import write_cloud_config
-from vmkit.provision.sandbox import TOKEN, BodyFailure, as_text
+from vmkit.provision.sandbox import TOKEN
+from vmkit.provision.values import BodyFailure, as_text
 from vmkit.provision.yamlread import (
     Locate,
     check_container,
