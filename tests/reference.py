@@ -27,7 +27,7 @@ WIDTH = 100
 
 def commands() -> Iterator[tuple[click.Context, click.Command]]:
     """Every command with a context to ask it in, groups before what they hold, in the order of help."""
-    root = click.Context(cli, info_name="vmkit", max_content_width=WIDTH, terminal_width=WIDTH)
+    root = _context(cli, "vmkit", None)
     yield root, cli
     for name in COMMANDS:
         command = cli.get_command(root, name)
@@ -35,10 +35,15 @@ def commands() -> Iterator[tuple[click.Context, click.Command]]:
         yield from _inner(command, name, root)
 
 
+def _context(command: click.Command, name: str, parent: click.Context | None) -> click.Context:
+    settings = command.context_settings | {"max_content_width": WIDTH, "terminal_width": WIDTH}
+    return click.Context(command, info_name=name, parent=parent, **settings)
+
+
 def _inner(
     command: click.Command, name: str, parent: click.Context
 ) -> Iterator[tuple[click.Context, click.Command]]:
-    ctx = click.Context(command, info_name=name, parent=parent, max_content_width=WIDTH, terminal_width=WIDTH)
+    ctx = _context(command, name, parent)
     yield ctx, command
     if isinstance(command, click.Group):
         for inner in command.list_commands(ctx):

@@ -57,8 +57,10 @@ def _blocks(page: Path) -> Iterator[Block]:
 BLOCKS = [block for page in PAGES for block in _blocks(page)]
 
 
-def test_what_is_generated_is_current() -> None:
-    assert reference.stale(write=False) == [], "make docs writes them"
+@pytest.mark.parametrize("name", reference.GENERATED)
+def test_what_is_generated_is_current(name: str) -> None:
+    current = (ROOT / "docs" / name).read_text(encoding="utf-8")
+    assert current.splitlines() == reference.GENERATED[name](current).splitlines(), "make docs writes it"
 
 
 def test_every_command_is_documented_with_its_help() -> None:
@@ -151,7 +153,8 @@ def test_every_command_shown_is_one_that_vmkit_takes(words: list[str]) -> None:
             return  # --help, --version
         except click.BadParameter as error:
             # The reader's own files and folders are not here; everything else has to be right.
-            assert isinstance(error.param and error.param.type, click.Path | click.File), error
+            if not isinstance(error.param and error.param.type, click.Path | click.File):
+                raise
             return
         if not isinstance(command, click.Group):
             return
