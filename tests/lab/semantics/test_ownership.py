@@ -168,3 +168,10 @@ def test_field_sets_round_trip_and_comparisons_account_for_every_change(old, new
     assert FieldSet.read(fields.write()) == fields
     assert not fields.difference(fields)
     assert fields.intersection(fields) == fields == fields.union(fields)
+
+
+def test_filling_an_empty_map_is_no_change_of_the_map_itself():
+    live = update({"metadata": {}}, {"metadata": {}, "data": {}})
+    filled = apply(live, data(x="1"))
+    assert filled["data"] == {"x": "1"}
+    assert compare(CONFIG_MAP, {"data": {}}, {"data": {"x": "1"}}).modified == FieldSet()

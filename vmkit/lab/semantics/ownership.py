@@ -139,8 +139,9 @@ def _compare(  # noqa: PLR0917 - the three sets are filled side by side
         if old is not _ABSENT and new is not _ABSENT:
             modified.here = True
         return
-    if (olds is None or news is None) and old is not _ABSENT and new is not _ABSENT:
-        # A value changed its shape: the old parts go, the new ones come.
+    if (olds is None and not _is_empty(old)) or (news is None and not _is_empty(new)):
+        # A value changed its shape: the old parts go, the new ones come. What was empty and now has parts (or the
+        # other way round) has not changed itself (doMap and doList of typed/compare.go).
         modified.here = True
     olds, news = olds or {}, news or {}
     for step, (child_type, value) in news.items():
@@ -148,6 +149,10 @@ def _compare(  # noqa: PLR0917 - the three sets are filled side by side
     for step, (child_type, value) in olds.items():
         if step not in news:
             _descend(step, child_type, value, _ABSENT, added, modified, removed)
+
+
+def _is_empty(value: Any) -> bool:
+    return value is _ABSENT or value is None or value in ({}, [])
 
 
 def _descend(  # noqa: PLR0917 - as above
