@@ -16,8 +16,7 @@ HALTED = ("--set", "run_strategy=Halted", "--set", "image=blank")
 
 def test_a_vm_is_created_seen_as_unchanged_and_shown_when_it_differs(vmkit: Run, namespace: str):
     first = vmkit("create", "web-1", "-t", "debian", *HALTED)
-    assert (first.code, first.out) == (0, f"{namespace}/web-1 created: "
-                                          f"VirtualMachine {namespace}/web-1 does not exist\n")  # fmt: skip
+    assert (first.code, first.out) == (0, f"{namespace}/web-1 created: from debian on rook-ceph-block\n")
     assert "storage: rook-ceph-block" in first.err
     again = vmkit("create", "web-1", "-t", "debian", *HALTED)
     assert again.code == 0

@@ -187,6 +187,8 @@ def test_names_that_are_not_there_fail_alone(session: Session) -> None:
     assert [outcome.status for outcome in result.outcomes] == [Status.FAILED, Status.CHANGED]
     assert result.exit_code is ExitCode.SOME_FAILED
     assert "does not exist" in result.outcomes[0].reason.text
+    assert result.outcomes[0].error is not None
+    assert result.outcomes[0].error.hint == f"vmkit get -n {session.namespace} lists those there are"
 
 
 def test_many_names_are_found_in_one_list(session: Session) -> None:

@@ -86,7 +86,7 @@ def _read_listed(session: Session, namespace: str, refs: list[VmRef], selected: 
         return False  # Whoever may not list may still get.
     for ref in refs:
         if ref not in selected.views:
-            selected.errors[ref] = NotFound(f"VirtualMachine {ref} does not exist", where=str(ref), status=404)
+            selected.errors[ref] = _missing(ref)
     selected.scopes.append(Scope(namespace, resource_version=listing.resource_version))
     return True
 
@@ -98,6 +98,8 @@ def _read_singly(session: Session, refs: list[VmRef], selected: Selected, concur
     def read(ref: VmRef) -> VmView | VmkitError:
         try:
             return read_vm(session.get(VIRTUAL_MACHINES, ref.name, ref.namespace))
+        except NotFound:
+            return _missing(ref)
         except VmkitError as error:
             return error
 
@@ -108,6 +110,16 @@ def _read_singly(session: Session, refs: list[VmRef], selected: Selected, concur
             else:
                 selected.errors[ref] = found
     selected.scopes += _single_scopes(selected.views[ref] for ref in refs if ref in selected.views)
+
+
+def _missing(ref: VmRef) -> NotFound:
+    return NotFound(
+        f"VirtualMachine {ref} does not exist",
+        hint=f"vmkit get -n {ref.namespace} lists those there are",
+        where=str(ref),
+        status=404,
+        reason="NotFound",
+    )
 
 
 def _single_scopes(views: Iterable[VmView]) -> list[Scope]:

@@ -255,7 +255,7 @@ class _CreateRun:
             if self.options.diff:
                 visible = [render_diff(None, m, name=f"{m['kind']}/{ref_of(m).path}") for m in self.visible(item)]
                 detail["diff"] = "".join(visible)
-            return Change(self.verb, target, Reason("NotThere", f"{target} does not exist"), detail)
+            return Change(self.verb, target, Reason("NotThere", _made_of(item, choice)), detail)
         if dig(found.live.get(target), "metadata", "deletionTimestamp"):
             error: VmkitError = Conflict(
                 f"{target} is being deleted", hint="wait until it is gone, then create it", where=target.path
@@ -453,6 +453,14 @@ def _tied(manifest: Mapping[str, Any], owner: Mapping[str, Any]) -> dict[str, An
         "uid": metadata["uid"],
     }
     return {**manifest, "metadata": {**manifest["metadata"], "ownerReferences": [reference]}}
+
+
+def _made_of(item: Prepared, choice: StorageChoice | None) -> str:
+    """What a new object is made from: "from debian on rook-ceph-block"."""
+    texts = [f"from {item.request.template}"] if item.request.template else []
+    if choice is not None and choice.class_name and requested_bytes(item.manifests, choice):
+        texts.append(f"on {choice.class_name}")
+    return " ".join(texts)
 
 
 def _is_owned(live: Mapping[str, Any] | None, uid: Any) -> bool:

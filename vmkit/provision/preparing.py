@@ -55,7 +55,8 @@ class Prepared:
 
     Attributes:
         request: the request.
-        target: the object that stands for it: the VM, or the first object of a template without one.
+        target: the object that stands for it: the VM; of a template without one, the first object that has the
+            name asked for, else the first.
         manifests: in the order they are created in.
         masked: the same without secrets, where they were asked for.
         secret_texts: the secret answers.
@@ -198,8 +199,9 @@ def _target(manifests: Sequence[Mapping[str, Any]], asked: Asked) -> ObjectRef:
         raise ManifestError(
             f"template {asked.request.template!r} makes no object with these answers", where=asked.request.template
         )
-    chosen = next((item for item in manifests if item["kind"] == "VirtualMachine"), manifests[0])
-    return ref_of(chosen)
+    refs = [ref_of(manifest) for manifest in manifests]
+    machine = next((ref for ref in refs if ref.kind == "VirtualMachine"), None)
+    return machine or next((ref for ref in refs if ref.name == asked.request.name), refs[0])
 
 
 def ref_of(manifest: Mapping[str, Any]) -> ObjectRef:
