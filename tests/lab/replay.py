@@ -33,7 +33,10 @@ _DECODING = (
     "denied the request: quantities must match",
 )
 _TIME_KEYS = ("time", "Time", "Timestamp")
-_NODE_KEYS = ("nodeName", "hostname", "ip", "ips", "ipAddress", "podIP", "hostIP", "serverAddress", "host")
+_NODE_KEYS = ("nodeName", "kubevirt.io/nodeName", "hostname", "serverAddress", "host")
+_ADDRESS_KEYS = ("mac", "ipAddress", "ipAddresses", "ip", "podIP", "hostIP")
+_ADDRESS = re.compile(r"\d+(\.\d+){3}|[0-9a-f]{2}(:[0-9a-f]{2}){5}")
+_NUMBER_KEYS = ("generation", "observedGeneration", "desiredGeneration", "kubevirt.io/vm-generation")
 _FREE_KEYS = ("managedFields", "continue", "remainingItemCount", "runtimeUser")
 _VERSIONS = re.compile(r"(resource version: \d+) \(\d+\)")
 
@@ -110,7 +113,9 @@ class Replay:
                 yield f"header {name}: {value!r} was recorded, here it is {reply.headers.get(name)!r}"
         if "warning" not in (recorded.get("headers") or {}) and "warning" in reply.headers:
             yield f"header warning: none was recorded, here it is {reply.headers['warning']!r}"
-        yield from self._compare(recorded.get("body"), reply.body, "")
+        yield from self._compare(
+            recorded.get("body"), reply.body if reply.raw or reply.body != {"text": ""} else None, "", ""
+        )
 
     # --- translating -----------------------------------------------------------------------------------
 
@@ -144,12 +149,13 @@ class Replay:
 
     # --- comparing -------------------------------------------------------------------------------------
 
-    def _compare(self, recorded: Any, here: Any, path: str) -> Iterator[str]:
-        key = path.rpartition(".")[2]
-        if isinstance(recorded, dict) and isinstance(here, dict):
+    def _compare(self, recorded: Any, here: Any, path: str, key: str) -> Iterator[str]:
+        if key == "activePods":
+            yield from _check_active_pods(recorded, here, path)
+        elif isinstance(recorded, dict) and isinstance(here, dict):
             yield from self._compare_objects(recorded, here, path)
         elif isinstance(recorded, list) and isinstance(here, list):
-            yield from self._compare_lists(recorded, here, path)
+            yield from self._compare_lists(recorded, here, path, key)
         elif self._is_free(recorded, here, key):
             return
         elif isinstance(recorded, str) and isinstance(here, str) and key == "message" and _is_decoding(recorded):
@@ -179,9 +185,9 @@ class Replay:
                 yield f"{inner}: none was recorded, here there is {here[name]!r:.200}"
             else:
                 self._learn(name, recorded, here)
-                yield from self._compare(recorded[name], here[name], inner)
+                yield from self._compare(recorded[name], here[name], inner, name)
 
-    def _compare_lists(self, recorded: list[Any], here: list[Any], path: str) -> Iterator[str]:
+    def _compare_lists(self, recorded: list[Any], here: list[Any], path: str, key: str) -> Iterator[str]:
         recorded = [item for item in recorded if "openshift" not in _name_of(item)]
         here = [item for item in here if "openshift" not in _name_of(item)]
         if path.endswith((".resources", ".groups")) and all(isinstance(item, dict) for item in recorded):
@@ -192,7 +198,7 @@ class Replay:
             yield f"{path}: {len(recorded)} items were recorded, here there are {len(here)}: {names}"
             return
         for index, (one, other) in enumerate(zip(recorded, here, strict=True)):
-            yield from self._compare(one, other, f"{path}[{index}]")
+            yield from self._compare(one, other, f"{path}[{index}]", key)
 
     def _learn(self, name: str, recorded: Mapping[str, Any], here: Mapping[str, Any]) -> None:
         one, other = recorded[name], here[name]
@@ -209,16 +215,18 @@ class Replay:
         """Values that vary, when both have the right form."""
         if key in _FREE_KEYS:
             return isinstance(here, type(recorded)) and bool(recorded) == bool(here)
-        if key == "crt":
+        if key == "ca.crt":
             return isinstance(here, str) and here.startswith(recorded[:27])
         if key in ("uid", "uuid", "serial") and isinstance(recorded, str) and _UUID.fullmatch(recorded):
             return isinstance(here, str) and _UUID.fullmatch(here) is not None
         if key == "resourceVersion":
             return isinstance(here, str) and here.isdigit() == recorded.isdigit()
-        if key in ("generation", "observedGeneration", "desiredGeneration"):
-            return isinstance(here, int)
+        if key in _NUMBER_KEYS:
+            return type(here) is type(recorded) and str(here).isdigit()
         if key.endswith(_TIME_KEYS) and isinstance(recorded, str) and _TIME.fullmatch(recorded):
             return isinstance(here, str) and _TIME.fullmatch(here) is not None
+        if key in _ADDRESS_KEYS and isinstance(recorded, str) and _ADDRESS.fullmatch(recorded):
+            return isinstance(here, str) and _ADDRESS.fullmatch(here) is not None
         if key in _NODE_KEYS:
             return isinstance(here, type(recorded)) and bool(recorded) == bool(here)
         if key.endswith("RevisionName") or key == "revisionName":
@@ -233,6 +241,13 @@ def _check_managed(entries: Any, path: str) -> Iterator[str]:
         wanted = {"manager", "operation", "apiVersion", "time", "fieldsType", "fieldsV1"}
         if not wanted <= entry.keys() or entry["operation"] not in ("Apply", "Update"):
             yield f"{path}[{index}]: {entry!r} is no managedFields entry"
+
+
+def _check_active_pods(recorded: Any, here: Any, path: str) -> Iterator[str]:
+    """Pods by uid, each with its node: as many, as many of them without one, and uids for keys."""
+    wanted, found = sorted(map(bool, recorded.values())), sorted(map(bool, here.values()))
+    if wanted != found or not all(_UUID.fullmatch(uid) for uid in here):
+        yield f"{path}: {recorded!r} was recorded, here it is {here!r}"
 
 
 def _is_decoding(message: str) -> bool:
