@@ -117,7 +117,9 @@ class Guillotine:
                     answer.read()
                 self._fall()
                 return
-            handler.send_response(answer.status)
+            # The cluster's own clock, not this machine's: the practice cluster's may stand or run ahead.
+            handler.send_response_only(answer.status)
+            handler.send_header("Date", answer.headers["Date"])
             handler.send_header("Content-Type", answer.headers.get("content-type", "application/json"))
             if watching:
                 handler.send_header("Connection", "close")
