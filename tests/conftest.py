@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Iterator
+import shutil
+import tempfile
+from collections.abc import Generator, Iterator
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,6 +16,32 @@ if TYPE_CHECKING:
     from vmkit.lab import Lab
 
 _NUMBERS = itertools.count(1)
+_KEPT = ("VMKIT_TEST_KUBECONFIG", "VMKIT_REQUIRE_TOOLS")
+_HOME = tempfile.mkdtemp(prefix="vmkit-tests-")
+
+
+def pytest_configure() -> None:
+    """Nothing of the person who runs the suite is looked at: no kubeconfig, no settings, no home."""
+    for name in list(os.environ):
+        if name == "KUBECONFIG" or (name.startswith("VMKIT_") and name not in _KEPT):
+            del os.environ[name]
+    os.environ["HOME"] = _HOME
+    for name in ("XDG_STATE_HOME", "XDG_CONFIG_HOME", "XDG_CACHE_HOME", "XDG_DATA_HOME"):
+        os.environ.pop(name, None)
+
+
+def pytest_unconfigure() -> None:
+    shutil.rmtree(_HOME, ignore_errors=True)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Where every program is installed (continuous integration), a test that is skipped has failed."""
+    report = yield
+    if report.skipped and os.environ.get("VMKIT_REQUIRE_TOOLS"):
+        report.outcome = "failed"
+        report.longrepr = f"skipped where nothing may be missing: {report.longrepr}"
+    return report
 
 
 @pytest.fixture(scope="session")
