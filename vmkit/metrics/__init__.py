@@ -1,0 +1,1 @@
+"""What monitoring knows of VMs: one summary type, whoever measured."""
