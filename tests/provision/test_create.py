@@ -423,6 +423,21 @@ def test_a_vm_that_is_not_to_run_is_ready_when_its_disks_are(session: Session):
 # --- conflicts ---------------------------------------------------------------------------------------------------
 
 
+def test_a_vm_that_changes_while_it_is_looked_at_is_read_again(session: Session):
+    create(session, web())
+
+    def meanwhile(plan: Plan) -> None:
+        session.patch(
+            VIRTUAL_MACHINES, "web-1", {"metadata": {"annotations": {"example.com/seen": "1"}}}, session.namespace
+        )
+
+    result = run_create(session, [web(cpu=4)], CreateOptions(update=True), catalog=CATALOG, confirm=meanwhile)
+    assert only(result).status is Status.CHANGED
+    spec = session.get(VIRTUAL_MACHINES, "web-1", session.namespace)["spec"]
+    assert spec["template"]["spec"]["domain"]["cpu"]["sockets"] == 4
+    assert spec["runStrategy"] == "Always"
+
+
 def test_a_field_somebody_else_manages_is_left_unless_told_otherwise(session: Session):
     create(session, web())
     session.apply(

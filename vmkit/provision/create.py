@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from vmkit.cluster.resources import VIRTUAL_MACHINES
 from vmkit.cluster.session import Session
 from vmkit.errors import Conflict, Drifted, Interrupted, StorageUnhealthy, VmkitError
 from vmkit.guard.storage import StorageHealth
@@ -36,6 +37,10 @@ OnOutcome = Callable[[Outcome], None]
 
 _OWNED_KINDS: Final = frozenset({"Secret", "ConfigMap", "Service"})
 """Helpers that go when their VM goes. Disks are not among them: data outlives what uses it."""
+
+
+_READ_AGAIN: Final = 5
+"""So often in a row a VM may change between reading and applying it; the next time its conflict is told."""
 
 
 def run_create(
@@ -410,12 +415,25 @@ class _CreateRun:
             ref = ref_of(manifest)
             if ref not in found.changed:
                 continue
-            wanted = manifest
             if ref == item.target and manifest["kind"] == "VirtualMachine":
-                wanted = _keep_power(without_power(manifest), target_live)
-            elif self._owns(item, manifest):
-                wanted = _tied(manifest, target_live)
-            self._apply(wanted)
+                self._update_vm(without_power(manifest), target_live)
+            else:
+                self._apply(_tied(manifest, target_live) if self._owns(item, manifest) else manifest)
+
+    def _update_vm(self, wanted: dict[str, Any], live: Mapping[str, Any]) -> None:
+        """Applies a VM that exists; its power is read again when it changed since it was read.
+
+        KubeVirt writes the status of a VM that starts many times a minute, and each write is such a change.
+        """
+        for _ in range(_READ_AGAIN):
+            try:
+                self._apply(_keep_power(wanted, live))
+                return
+            except Conflict as error:
+                if _is_field_conflict(error):
+                    raise
+            live = self.session.get(VIRTUAL_MACHINES, wanted["metadata"]["name"], wanted["metadata"]["namespace"])
+        self._apply(_keep_power(wanted, live))
 
     def _apply(self, manifest: Mapping[str, Any]) -> dict[str, Any]:
         try:
@@ -423,7 +441,7 @@ class _CreateRun:
                 manifest, force=self.options.force_conflicts, dry_run=self.options.dry_run == "server"
             )
         except Conflict as error:
-            if not error.hint:
+            if _is_field_conflict(error):
                 error.hint = "somebody else manages these fields; --force-conflicts takes them over"
             raise
 
@@ -466,6 +484,11 @@ def _made_of(item: Prepared, choice: StorageChoice | None) -> str:
 def _is_owned(live: Mapping[str, Any] | None, uid: Any) -> bool:
     owners = as_list(dig(live, "metadata", "ownerReferences"))
     return any(as_mapping(owner).get("uid") == uid for owner in owners)
+
+
+def _is_field_conflict(error: Conflict) -> bool:
+    """Whether another field manager owns what was applied; else the object has changed since it was read."""
+    return any(cause.get("reason") == "FieldManagerConflict" for cause in error.causes)
 
 
 def _keep_power(wanted: dict[str, Any], live: Mapping[str, Any]) -> dict[str, Any]:
