@@ -86,6 +86,7 @@ def test_a_broken_file_is_named_with_what_is_wrong(tmp_path: Path, text: str, sa
         Session.connect(kubeconfig=path)
     assert said in caught.value.message
     assert str(path) in caught.value.message
+    assert caught.value.hint
     assert "hunter2" not in caught.value.message
 
 

@@ -237,7 +237,10 @@ def error_from_transport(error: Exception, asked: Asked, server: str, *, sent: b
             return FateUnknown(
                 f"{asked.subject}: {server} did not answer in time", hint="it may be busy; raise --request-timeout"
             )
-        return FateUnknown(f"{asked.subject}: the connection to {server} broke off: {_short(inner)}")
+        hint = (
+            "is it up, and does it speak http rather than https?" if server.startswith("http:") else _BROKEN_HINT
+        )
+        return FateUnknown(f"{asked.subject}: the connection to {server} broke off: {_short(inner)}", hint=hint)
     if isinstance(error, http.NameResolutionError):
         return Unreachable(f"{server} cannot be reached: its name cannot be resolved", hint=_REACH_HINT)
     if isinstance(error, http.ConnectTimeoutError) and not isinstance(error, http.NewConnectionError):
@@ -245,6 +248,7 @@ def error_from_transport(error: Exception, asked: Asked, server: str, *, sent: b
     return Unreachable(f"{server} cannot be reached: {_short(inner)}", hint=_REACH_HINT)
 
 
+_BROKEN_HINT: Final = "it may have been done: look, and ask again; what is so already is left as it is"
 _REACH_HINT: Final = (
     "is the cluster up, and --context the right one? A practice cluster runs while vmkit lab up does"
 )

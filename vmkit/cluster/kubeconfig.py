@@ -37,6 +37,9 @@ _CREDENTIAL_CACHE_SECONDS: Final = 30.0
 # What the kubernetes package raises on files it cannot make sense of.
 _UNREADABLE: Final = (ConfigException, OSError, ValueError, KeyError, TypeError, AttributeError, yaml.YAMLError)
 
+_RIGHT_FILE: Final = "is it the right file?"
+_MEND_FILE: Final = "mend the file; kubectl config view shows what kubectl reads in it"
+
 
 @dataclass(frozen=True, slots=True)
 class Place:
@@ -91,7 +94,7 @@ def find_place(kubeconfig: Path | str | None = None, context: str | None = None)
     entry = _pick(merged["contexts"], name, what="context", where=where)
     cluster_name, user_name = entry.get("cluster"), entry.get("user")
     if not isinstance(cluster_name, str):
-        raise ConfigError(f"context {name!r} names no cluster", where=where)
+        raise ConfigError(f"context {name!r} names no cluster", hint=_MEND_FILE, where=where)
     cluster = _pick(merged["clusters"], cluster_name, what="cluster", where=where)
     user = _pick(merged["users"], user_name, what="user", where=where) if isinstance(user_name, str) else {}
     _check_server(cluster, cluster_name, where)
@@ -121,17 +124,19 @@ def _read_document(path: Path) -> Mapping[str, Any]:
     try:
         document = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise ConfigError(f"kubeconfig {path} cannot be read: {error.strerror}", where=str(path)) from error
+        raise ConfigError(
+            f"kubeconfig {path} cannot be read: {error.strerror}", hint="check who may read it", where=str(path)
+        ) from error
     except UnicodeDecodeError as error:
-        raise ConfigError(f"kubeconfig {path} is no UTF-8 text", where=str(path)) from error
+        raise ConfigError(f"kubeconfig {path} is no UTF-8 text", hint=_RIGHT_FILE, where=str(path)) from error
     except yaml.YAMLError as error:
         # The parser's own text quotes the lines around the mistake, and these may hold a token.
         mark = getattr(error, "problem_mark", None)
         place = f" at line {mark.line + 1}, column {mark.column + 1}" if mark is not None else ""
-        raise ConfigError(f"kubeconfig {path} is no YAML{place}", where=str(path)) from error
+        raise ConfigError(f"kubeconfig {path} is no YAML{place}", hint=_MEND_FILE, where=str(path)) from error
     if not isinstance(document, dict):
         what = "is empty" if document is None else "holds no mapping"
-        raise ConfigError(f"kubeconfig {path} {what}", hint="is it the right file?", where=str(path))
+        raise ConfigError(f"kubeconfig {path} {what}", hint=_RIGHT_FILE, where=str(path))
     return document
 
 
@@ -144,10 +149,12 @@ def _merge(documents: Sequence[tuple[Path, Mapping[str, Any]]]) -> dict[str, Any
         for section, inner in (("clusters", "cluster"), ("contexts", "context"), ("users", "user")):
             entries = document.get(section) or []
             if not isinstance(entries, list):
-                raise ConfigError(f"kubeconfig {path}: {section} is no list", where=str(path))
+                raise ConfigError(f"kubeconfig {path}: {section} is no list", hint=_MEND_FILE, where=str(path))
             for entry in entries:
                 if not isinstance(entry, dict) or not isinstance(entry.get("name"), str):
-                    raise ConfigError(f"kubeconfig {path}: an entry of {section} has no name", where=str(path))
+                    raise ConfigError(
+                        f"kubeconfig {path}: an entry of {section} has no name", hint=_MEND_FILE, where=str(path)
+                    )
                 body = entry.get(inner)
                 merged[section].setdefault(entry["name"], body if isinstance(body, dict) else {})
     return merged
