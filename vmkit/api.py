@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from vmkit.provision.catalog import Catalog
     from vmkit.provision.options import CreateResult
     from vmkit.provision.request import CreateRequest
+    from vmkit.scheduling import Scheduling
 
 Options = TypeVar("Options")
 
@@ -326,6 +327,15 @@ class Vmkit:
         callbacks = _take_callbacks(options)
         selection = self._selection(names, options)
         return run_power(self.session, Verb(verb), selection, _options(PowerOptions, options), **callbacks)
+
+    # --- schedules ---
+
+    @property
+    def schedule(self) -> Scheduling:
+        """The calls about schedules: ``vk.schedule.run()`` is ``vmkit schedule run``."""
+        from vmkit.scheduling import Scheduling
+
+        return Scheduling(self.session)
 
     # --- what methods share ---
 

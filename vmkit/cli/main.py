@@ -42,6 +42,11 @@ COMMANDS: Final[dict[str, Entry]] = {
     "pause": Entry("vmkit.cli.power:pause", "Power", "Freeze running VMs in memory."),
     "unpause": Entry("vmkit.cli.power:unpause", "Power", "Let paused VMs run on."),
     "live-migrate": Entry("vmkit.cli.power:live_migrate", "Power", "Move running VMs to other nodes."),
+    "schedule": Entry(
+        "vmkit.cli.schedule:schedule", "Schedule", "Start and stop VMs by their schedules, and see what those say."
+    ),
+    "history": Entry("vmkit.cli.schedule.history:history", "Schedule", "Tell what schedules did to VMs."),
+    "undo": Entry("vmkit.cli.schedule.history:undo", "Schedule", "Take back what a scheduled run did."),
     "get": Entry("vmkit.cli.get:get", "Look", "List VMs."),
     "describe": Entry("vmkit.cli.describe:describe", "Look", "Show everything about VMs."),
     "migrate": Entry(

@@ -14,7 +14,9 @@ if TYPE_CHECKING:
 _DONE: Final[Mapping[str, str]] = {
     "create": "created", "clone": "cloned", "update": "updated", "start": "started", "stop": "stopped",
     "restart": "restarted", "pause": "paused", "unpause": "unpaused", "live-migrate": "migrated",
-    "delete": "deleted",
+    "delete": "deleted", "decide": "switched", "note": "noted", "warn": "warned", "schedule": "switched",
+    "undo": "undone", "keep-up": "kept up", "keep-down": "kept down", "skip-next": "set to skip",
+    "exclude-until": "excluded",
 }  # fmt: skip
 
 
