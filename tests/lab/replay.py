@@ -222,7 +222,7 @@ class Replay:
         if key == "resourceVersion":
             return isinstance(here, str) and here.isdigit() == recorded.isdigit()
         if key in _NUMBER_KEYS:
-            return type(here) is type(recorded) and str(here).isdigit()
+            return isinstance(here, type(recorded)) and str(here).isdigit()
         if key.endswith(_TIME_KEYS) and isinstance(recorded, str) and _TIME.fullmatch(recorded):
             return isinstance(here, str) and _TIME.fullmatch(here) is not None
         if key in _ADDRESS_KEYS and isinstance(recorded, str) and _ADDRESS.fullmatch(recorded):
@@ -232,7 +232,7 @@ class Replay:
         if key.endswith("RevisionName") or key == "revisionName":
             return isinstance(here, str) and bool(here)
         if key == "name" and isinstance(recorded, str) and f"name:{recorded}" in self.learned:
-            return here == self.learned[f"name:{recorded}"]
+            return bool(here == self.learned[f"name:{recorded}"])
         return False
 
 

@@ -5,15 +5,13 @@ stored.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from vmkit.lab.access.rbac import Attributes, decide, rules_for
+from vmkit.lab.access.tokens import ISSUER, Tokens
 from vmkit.lab.access.users import User
 from vmkit.lab.resources import AdmissionRequest, Object, Registry, ResourceType, SchemaRef
 from vmkit.lab.status import Cause, bad_request, invalid
-
-if TYPE_CHECKING:
-    from vmkit.lab.access.tokens import Tokens
 
 _FILE: Final = "kubernetes"
 _AUTHORIZATION: Final = "authorization.k8s.io"
@@ -139,6 +137,6 @@ def _review_token(tokens: Tokens, obj: Object) -> Object:
         obj["status"] = {
             "authenticated": True,
             "user": user.to_dict(),
-            "audiences": ["https://kubernetes.default.svc"],
+            "audiences": [ISSUER],
         }
     return obj

@@ -12,7 +12,7 @@ from typing import Any, Final
 import msgspec
 
 from vmkit.lab.access.users import ANONYMOUS, AUTHENTICATED, MASTERS, User, service_account_user
-from vmkit.lab.builtin.types import SECRETS, SERVICE_ACCOUNTS
+from vmkit.lab.builtin.types import PODS, SECRETS, SERVICE_ACCOUNTS
 from vmkit.lab.clock import Clock
 from vmkit.lab.resources import Object
 from vmkit.lab.status import unauthorized
@@ -72,7 +72,14 @@ class Tokens:
         secret = bound.get("secret")
         if secret is not None and not self._store.exists(SECRETS, namespace, secret.get("name", "")):
             return None
-        return service_account_user(namespace, name, uid)
+        pod = bound.get("pod")
+        if pod is not None:
+            entry = self._store.entry(PODS, namespace, pod.get("name", ""))
+            if entry is None or entry.uid != pod.get("uid"):
+                return None
+        # Tokens of Secrets have no end, and no id that authentication tells.
+        credential = "" if expires is None else str(claims.get("jti", ""))
+        return service_account_user(namespace, name, uid, credential=credential)
 
     def issue(
         self,
@@ -81,6 +88,7 @@ class Tokens:
         lifetime: timedelta | None,
         audiences: Sequence[str] = (),
         secret: Object | None = None,
+        pod: Object | None = None,
     ) -> tuple[str, datetime | None]:
         """A token for a service account; without a lifetime it never ends (legacy secrets).
 
@@ -96,6 +104,8 @@ class Tokens:
         }
         if secret is not None:
             bound["secret"] = {"name": secret["metadata"]["name"], "uid": secret["metadata"]["uid"]}
+        if pod is not None:
+            bound["pod"] = {"name": pod["metadata"]["name"], "uid": pod["metadata"]["uid"]}
         claims: dict[str, Any] = {
             "aud": list(audiences) or [ISSUER],
             "iat": int(now.timestamp()),

@@ -40,7 +40,12 @@ class User:
 ANONYMOUS: Final = User("system:anonymous", (UNAUTHENTICATED,))
 
 
-def service_account_user(namespace: str, name: str, uid: str = "") -> User:
-    """The user a service account's token stands for (k8s.io/apiserver/pkg/authentication/serviceaccount)."""
+def service_account_user(namespace: str, name: str, uid: str = "", *, credential: str = "") -> User:
+    """The user a service account's token stands for (k8s.io/apiserver/pkg/authentication/serviceaccount).
+
+    Args:
+        credential: the id of the token, if it has one.
+    """
     groups = ("system:serviceaccounts", f"system:serviceaccounts:{namespace}", AUTHENTICATED)
-    return User(f"system:serviceaccount:{namespace}:{name}", groups, uid)
+    extra = {"authentication.kubernetes.io/credential-id": (f"JTI={credential}",)} if credential else {}
+    return User(f"system:serviceaccount:{namespace}:{name}", groups, uid, extra)

@@ -7,23 +7,18 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
+from vmkit.errors import VmkitError
+from vmkit.lab.builtin.workload_checks import check_cron_job, check_job, check_pod, check_workload, refuse
 from vmkit.lab.resources import AdmissionRequest, Object, Validate
 from vmkit.lab.semantics.objectmeta import invalid_value
-from vmkit.lab.semantics.selectors import build_label_selector
-from vmkit.lab.status import Cause, forbidden, invalid
+from vmkit.lab.status import Cause, forbidden
+from vmkit.units import parse_quantity
 
 _CONFIG_KEY: Final = re.compile(r"[-._a-zA-Z0-9]+")
 _CONFIG_KEY_MESSAGE: Final = (
     "a valid config key must consist of alphanumeric characters, '-', '_' or '.' (e.g. 'key.name',  or "
     "'KEY_NAME',  or 'key-name', regex used for validation is '[-._a-zA-Z0-9]+')"
 )
-
-
-def _refuse(request: AdmissionRequest, obj: Object, causes: Iterator[Cause]) -> None:
-    found = list(causes)
-    if found:
-        rtype = request.rtype
-        raise invalid(rtype.group, rtype.kind, obj["metadata"].get("name", ""), found)
 
 
 def _config_keys(obj: Object, *fields: str) -> Iterator[Cause]:
@@ -56,7 +51,7 @@ def check_config_map(request: AdmissionRequest, obj: Object, old: Object | None)
             yield from _immutable(obj, old, "data", "binaryData")
 
     if request.operation != "DELETE":
-        _refuse(request, obj, causes())
+        refuse(request, obj, causes())
 
 
 _REQUIRED_KEYS: Final[Mapping[str, tuple[str, ...]]] = {
@@ -87,30 +82,7 @@ def check_secret(request: AdmissionRequest, obj: Object, old: Object | None) -> 
             yield from _immutable(obj, old, "data")
 
     if request.operation != "DELETE":
-        _refuse(request, obj, causes())
-
-
-def check_workload(request: AdmissionRequest, obj: Object, old: Object | None) -> None:
-    """A selector that selects the template, and does not change."""
-
-    def causes() -> Iterator[Cause]:
-        spec = obj.get("spec") or {}
-        labels = ((spec.get("template") or {}).get("metadata") or {}).get("labels") or {}
-        selector = spec.get("selector")
-        if request.rtype.group == "batch":
-            return
-        if selector is not None and not build_label_selector(selector).matches(labels):
-            shown = ", ".join(f'"{key}":"{value}"' for key, value in sorted(labels.items()))
-            yield Cause(
-                "FieldValueInvalid",
-                f"Invalid value: map[string]string{{{shown}}}: `selector` does not match template `labels`",
-                "spec.template.metadata.labels",
-            )
-        if old is not None and selector != (old.get("spec") or {}).get("selector"):
-            yield invalid_value("spec.selector", selector, "field is immutable")
-
-    if request.operation != "DELETE":
-        _refuse(request, obj, causes())
+        refuse(request, obj, causes())
 
 
 def check_storage_class(request: AdmissionRequest, obj: Object, old: Object | None) -> None:
@@ -131,10 +103,17 @@ def check_storage_class(request: AdmissionRequest, obj: Object, old: Object | No
                 yield invalid_value(field, obj.get(field), "field is immutable")
 
     if request.operation != "DELETE":
-        _refuse(request, obj, causes())
+        refuse(request, obj, causes())
 
 
 _CLAIM_MUTABLE: Final = ("resources", "volumeAttributesClassName", "volumeName", "storageClassName")
+
+
+def _is_positive(size: Any) -> bool:
+    try:
+        return parse_quantity(str(size)) > 0
+    except VmkitError:
+        return True  # Not a quantity: the schema says so.
 
 
 def check_claim(request: AdmissionRequest, obj: Object, old: Object | None) -> None:
@@ -149,6 +128,9 @@ def check_claim(request: AdmissionRequest, obj: Object, old: Object | None) -> N
         requests = (spec.get("resources") or {}).get("requests") or {}
         if "storage" not in requests:
             yield Cause("FieldValueRequired", "Required value", "spec.resources[storage]")
+        elif not _is_positive(requests["storage"]):
+            shown = str(requests["storage"])
+            yield invalid_value("spec.resources[storage]", shown, "must be greater than zero")
         for index, mode in enumerate(spec.get("accessModes") or ()):
             known = ("ReadOnlyMany", "ReadWriteMany", "ReadWriteOnce", "ReadWriteOncePod")
             if mode not in known:
@@ -172,7 +154,7 @@ def check_claim(request: AdmissionRequest, obj: Object, old: Object | None) -> N
             yield Cause("FieldValueForbidden", message, "spec")
 
     if request.operation != "DELETE":
-        _refuse(request, obj, causes())
+        refuse(request, obj, causes())
 
 
 def check_service(request: AdmissionRequest, obj: Object, old: Object | None) -> None:
@@ -197,7 +179,7 @@ def check_service(request: AdmissionRequest, obj: Object, old: Object | None) ->
                 yield invalid_value("spec.clusterIP", spec.get("clusterIP", ""), "field is immutable")
 
     if request.operation != "DELETE":
-        _refuse(request, obj, causes())
+        refuse(request, obj, causes())
 
 
 def check_namespace(request: AdmissionRequest, obj: Object, old: Object | None) -> None:
@@ -223,14 +205,14 @@ def check_role_binding(request: AdmissionRequest, obj: Object, old: Object | Non
                 listed = '"ServiceAccount", "User", "Group"'
                 message = f"Unsupported value: {json.dumps(subject.get('kind', ''))}: supported values: {listed}"
                 yield Cause("FieldValueNotSupported", message, f"subjects[{index}].kind")
-            elif subject["kind"] == "ServiceAccount" and not subject.get("namespace") and not namespaced:
+            elif subject["kind"] == "ServiceAccount" and not subject.get("namespace"):
                 yield Cause("FieldValueRequired", "Required value", f"subjects[{index}].namespace")
         if old is not None and role != old.get("roleRef"):
             shown: Any = {"apiGroup": role.get("apiGroup"), "kind": role.get("kind"), "name": role.get("name")}
             yield invalid_value("roleRef", shown, "cannot change roleRef")
 
     if request.operation != "DELETE":
-        _refuse(request, obj, causes())
+        refuse(request, obj, causes())
 
 
 def check_role(request: AdmissionRequest, obj: Object, old: Object | None) -> None:
@@ -243,7 +225,14 @@ def check_role(request: AdmissionRequest, obj: Object, old: Object | None) -> No
                 yield Cause(
                     "FieldValueRequired", "Required value: verbs must contain at least one value", f"{where}.verbs"
                 )
-            if rule.get("nonResourceURLs"):
+            paths = rule.get("nonResourceURLs")
+            if paths:
+                if request.rtype.namespaced:
+                    message = "namespaced rules cannot apply to non-resource URLs"
+                    yield invalid_value(f"{where}.nonResourceURLs", paths, message)
+                if rule.get("apiGroups") or rule.get("resources") or rule.get("resourceNames"):
+                    message = "rules cannot apply to both regular resources and non-resource URLs"
+                    yield invalid_value(f"{where}.nonResourceURLs", paths, message)
                 continue
             if not rule.get("apiGroups"):
                 message = "Required value: resource rules must supply at least one api group"
@@ -253,7 +242,36 @@ def check_role(request: AdmissionRequest, obj: Object, old: Object | None) -> No
                 yield Cause("FieldValueRequired", message, f"{where}.resources")
 
     if request.operation != "DELETE":
-        _refuse(request, obj, causes())
+        refuse(request, obj, causes())
+
+
+def check_event(request: AdmissionRequest, obj: Object, old: Object | None) -> None:
+    """An Event lives in the namespace of the object it is about (pkg/apis/core/validation/events.go)."""
+
+    def causes() -> Iterator[Cause]:
+        about = (obj.get("involvedObject") or {}).get("namespace", "")
+        # What is about the whole cluster goes where the cluster's own things are.
+        expected = (about,) if about else ("", "default", "kube-system")
+        if obj["metadata"].get("namespace", "") not in expected:
+            yield invalid_value("involvedObject.namespace", about, "does not match event.namespace")
+
+    if request.operation == "CREATE":
+        refuse(request, obj, causes())
+
+
+def check_lease(request: AdmissionRequest, obj: Object, old: Object | None) -> None:
+    """pkg/apis/coordination/validation."""
+
+    def causes() -> Iterator[Cause]:
+        spec = obj.get("spec") or {}
+        seconds, transitions = spec.get("leaseDurationSeconds"), spec.get("leaseTransitions")
+        if isinstance(seconds, int) and seconds <= 0:
+            yield invalid_value("spec.leaseDurationSeconds", seconds, "must be greater than 0")
+        if isinstance(transitions, int) and transitions < 0:
+            yield invalid_value("spec.leaseTransitions", transitions, "must be greater than or equal to 0")
+
+    if request.operation != "DELETE":
+        refuse(request, obj, causes())
 
 
 VALIDATE: Final[Mapping[tuple[str, str], Validate]] = {
@@ -262,6 +280,11 @@ VALIDATE: Final[Mapping[tuple[str, str], Validate]] = {
     ("", "Service"): check_service,
     ("", "PersistentVolumeClaim"): check_claim,
     ("", "Namespace"): check_namespace,
+    ("", "Pod"): check_pod,
+    ("", "Event"): check_event,
+    ("coordination.k8s.io", "Lease"): check_lease,
+    ("batch", "Job"): check_job,
+    ("batch", "CronJob"): check_cron_job,
     ("apps", "Deployment"): check_workload,
     ("apps", "ReplicaSet"): check_workload,
     ("apps", "StatefulSet"): check_workload,

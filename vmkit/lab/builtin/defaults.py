@@ -10,18 +10,8 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any, Final
 
+from vmkit.lab.builtin.pod_defaults import default_template, prepare_pod
 from vmkit.lab.resources import Object
-
-_DEFAULT_GRACE_SECONDS: Final = 30
-
-
-def pod_grace_seconds(obj: Object, asked: int | None) -> int:
-    """How long a pod may take to end: what was asked, else its own; none when it never ran or has ended."""
-    spec, status = obj.get("spec") or {}, obj.get("status") or {}
-    if not spec.get("nodeName") or status.get("phase") in ("Failed", "Succeeded"):
-        return 0
-    own = spec.get("terminationGracePeriodSeconds", _DEFAULT_GRACE_SECONDS)
-    return max(0, int(own if asked is None else asked))
 
 
 def begin_namespace_deletion(obj: Object) -> None:
@@ -110,87 +100,6 @@ def _address(prefix: str, metadata: Mapping[str, Any]) -> str:
     return f"{prefix}.{number >> 8 & 255}.{number & 255 or 1}"
 
 
-def default_pod_spec(spec: dict[str, Any]) -> None:
-    """Defaults of a pod's spec, also inside templates (in place)."""
-    spec.setdefault("restartPolicy", "Always")
-    spec.setdefault("terminationGracePeriodSeconds", _DEFAULT_GRACE_SECONDS)
-    spec.setdefault("dnsPolicy", "ClusterFirst")
-    spec.setdefault("securityContext", {})
-    spec.setdefault("schedulerName", "default-scheduler")
-    for field in ("containers", "initContainers"):
-        if isinstance(spec.get(field), list):
-            spec[field] = [_default_container(each) for each in spec[field]]
-    account = spec.get("serviceAccountName")
-    if account:
-        spec.setdefault("serviceAccount", account)
-
-
-def _default_container(container: Mapping[str, Any]) -> dict[str, Any]:
-    filled = dict(container)
-    image = str(filled.get("image", ""))
-    tag = image.rpartition("/")[2].partition(":")[2]
-    filled.setdefault(
-        "imagePullPolicy", "Always" if tag in ("", "latest") and "@" not in image else "IfNotPresent"
-    )
-    filled.setdefault("terminationMessagePath", "/dev/termination-log")
-    filled.setdefault("terminationMessagePolicy", "File")
-    filled.setdefault("resources", {})
-    if filled.get("ports"):
-        filled["ports"] = [{"protocol": "TCP", **port} for port in filled["ports"]]
-    limits = (filled["resources"] or {}).get("limits")
-    if limits:
-        filled["resources"] = {
-            **filled["resources"],
-            "requests": {**limits, **(filled["resources"].get("requests") or {})},
-        }
-    return filled
-
-
-def prepare_pod(obj: Object, at: datetime) -> None:
-    spec = _part(obj, "spec")
-    default_pod_spec(spec)
-    spec.setdefault("enableServiceLinks", True)
-    spec.setdefault("preemptionPolicy", "PreemptLowerPriority")
-    spec.setdefault("priority", 0)
-    spec.setdefault("serviceAccountName", "default")
-    spec.setdefault("serviceAccount", spec["serviceAccountName"])
-    spec.setdefault(
-        "tolerations",
-        [
-            {
-                "effect": "NoExecute",
-                "key": f"node.kubernetes.io/{trouble}",
-                "operator": "Exists",
-                "tolerationSeconds": 300,
-            }
-            for trouble in ("not-ready", "unreachable")
-        ],
-    )
-    status = _part(obj, "status")
-    status.setdefault("phase", "Pending")
-    status.setdefault("qosClass", _quality(spec))
-
-
-def _quality(spec: Mapping[str, Any]) -> str:
-    requests = [container.get("resources") or {} for container in spec.get("containers") or ()]
-    if not any(each.get("requests") or each.get("limits") for each in requests):
-        return "BestEffort"
-    for each in requests:
-        limits, asked = each.get("limits") or {}, each.get("requests") or {}
-        if any(kind not in limits or asked.get(kind, limits[kind]) != limits[kind] for kind in ("cpu", "memory")):
-            return "Burstable"
-    return "Guaranteed"
-
-
-def _default_template(spec: dict[str, Any]) -> None:
-    template = dict(spec.get("template") or {})
-    if isinstance(template.get("spec"), dict):
-        inner = dict(template["spec"])
-        default_pod_spec(inner)
-        template["spec"] = inner
-        spec["template"] = template
-
-
 def prepare_deployment(obj: Object, at: datetime) -> None:
     spec = _part(obj, "spec")
     spec.setdefault("replicas", 1)
@@ -205,14 +114,14 @@ def prepare_deployment(obj: Object, at: datetime) -> None:
             **(strategy.get("rollingUpdate") or {}),
         }
     spec["strategy"] = strategy
-    _default_template(spec)
+    default_template(spec)
     obj["status"] = {}
 
 
 def prepare_replica_set(obj: Object, at: datetime) -> None:
     spec = _part(obj, "spec")
     spec.setdefault("replicas", 1)
-    _default_template(spec)
+    default_template(spec)
     obj["status"] = {"replicas": 0}
 
 
@@ -224,7 +133,7 @@ def prepare_stateful_set(obj: Object, at: datetime) -> None:
     spec.setdefault("updateStrategy", {"type": "RollingUpdate", "rollingUpdate": {"partition": 0}})
     spec.setdefault("persistentVolumeClaimRetentionPolicy", {"whenDeleted": "Retain", "whenScaled": "Retain"})
     spec.setdefault("serviceName", "")
-    _default_template(spec)
+    default_template(spec)
     obj["status"] = {"replicas": 0, "availableReplicas": 0}
 
 
@@ -234,25 +143,24 @@ def prepare_daemon_set(obj: Object, at: datetime) -> None:
     spec.setdefault(
         "updateStrategy", {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 0, "maxUnavailable": 1}}
     )
-    _default_template(spec)
+    default_template(spec)
     counts = ("currentNumberScheduled", "desiredNumberScheduled", "numberMisscheduled", "numberReady")
     obj["status"] = dict.fromkeys(counts, 0)
 
 
-def default_job_spec(spec: dict[str, Any]) -> None:
-    """Defaults of a Job's spec, also inside a CronJob (in place)."""
+def _default_job_spec(spec: dict[str, Any]) -> None:
     if "completions" not in spec and "parallelism" not in spec:
         spec["completions"] = 1
     spec.setdefault("parallelism", 1)
     spec.setdefault("backoffLimit", 6)
     spec.setdefault("completionMode", "NonIndexed")
     spec.setdefault("suspend", False)
-    _default_template(spec)
+    default_template(spec)
 
 
 def prepare_job(obj: Object, at: datetime) -> None:
     spec = _part(obj, "spec")
-    default_job_spec(spec)
+    _default_job_spec(spec)
     spec.setdefault("podReplacementPolicy", "TerminatingOrFailed")
     metadata = obj["metadata"]
     if not spec.get("manualSelector"):
@@ -269,11 +177,20 @@ def prepare_job(obj: Object, at: datetime) -> None:
         template["metadata"] = inner
         spec["template"] = template
         spec.setdefault("selector", {"matchLabels": {"batch.kubernetes.io/controller-uid": metadata["uid"]}})
+        if not metadata.get("labels"):
+            # A Job without labels is labelled as its pods are (pkg/apis/batch/v1/defaults.go).
+            metadata["labels"] = dict(inner["labels"])
     obj["status"] = {}
 
 
 def prepare_cron_job(obj: Object, at: datetime) -> None:
     spec = _part(obj, "spec")
+    job_template = _part(spec, "jobTemplate")
+    job_template.setdefault("metadata", {})
+    job = _part(job_template, "spec")
+    job_pod = _part(job, "template")
+    job_pod.setdefault("metadata", {})
+    default_template(job)
     spec.setdefault("concurrencyPolicy", "Allow")
     spec.setdefault("suspend", False)
     spec.setdefault("successfulJobsHistoryLimit", 3)
@@ -321,6 +238,74 @@ def prepare_node(obj: Object, at: datetime) -> None:
     obj.setdefault("status", {})
 
 
+def prepare_event(obj: Object, at: datetime) -> None:
+    """Structs that are never left out of an Event: its source and its times, null when unknown."""
+    obj.setdefault("source", {})
+    for field in ("firstTimestamp", "lastTimestamp", "eventTime"):
+        obj.setdefault(field, None)
+    obj.setdefault("reportingComponent", "")
+    obj.setdefault("reportingInstance", "")
+
+
+def prepare_role(obj: Object, at: datetime) -> None:
+    obj.setdefault("rules", None)
+
+
+def prepare_network_policy(obj: Object, at: datetime) -> None:
+    """pkg/apis/networking/v1/defaults.go."""
+    spec = _part(obj, "spec")
+    spec.setdefault("podSelector", {})
+    if not spec.get("policyTypes"):
+        spec["policyTypes"] = ["Ingress", *(["Egress"] if spec.get("egress") else [])]
+    for direction in ("ingress", "egress"):
+        for rule in spec.get(direction) or ():
+            for port in rule.get("ports") or ():
+                port.setdefault("protocol", "TCP")
+
+
+def prepare_disruption_budget(obj: Object, at: datetime) -> None:
+    counts = ("currentHealthy", "desiredHealthy", "disruptionsAllowed", "expectedPods")
+    _part(obj, "spec")
+    obj["status"] = dict.fromkeys(counts, 0)
+
+
+def prepare_quota(obj: Object, at: datetime) -> None:
+    _part(obj, "spec")
+    obj["status"] = {}
+
+
+def prepare_limit_range(obj: Object, at: datetime) -> None:
+    """A container's default limit is its maximum, its default request its limit (core/v1/defaults.go)."""
+    spec = _part(obj, "spec")
+    limits = []
+    for item in spec.get("limits") or ():
+        filled = dict(item)
+        if filled.get("type") == "Container":
+            default = {**(filled.get("max") or {}), **(filled.get("default") or {})}
+            request = {**(filled.get("min") or {}), **default, **(filled.get("defaultRequest") or {})}
+            filled.update({"default": default} if default else {})
+            filled.update({"defaultRequest": request} if request else {})
+        limits.append(filled)
+    spec["limits"] = limits or None
+
+
+def prepare_pod_autoscaler(obj: Object, at: datetime) -> None:
+    """pkg/apis/autoscaling/v2/defaults.go, and v1's."""
+    spec = _part(obj, "spec")
+    spec.setdefault("minReplicas", 1)
+    if obj.get("apiVersion") == "autoscaling/v1":
+        obj["status"] = {"currentReplicas": 0, "desiredReplicas": 0}
+        return
+    if not spec.get("metrics"):
+        target = {"type": "Utilization", "averageUtilization": 80}
+        spec["metrics"] = [{"type": "Resource", "resource": {"name": "cpu", "target": target}}]
+    obj["status"] = {"desiredReplicas": 0, "currentMetrics": None}
+
+
+def prepare_priority_class(obj: Object, at: datetime) -> None:
+    obj.setdefault("preemptionPolicy", "PreemptLowerPriority")
+
+
 PREPARE: Final[Mapping[tuple[str, str], Callable[[Object, datetime], None]]] = {
     ("", "Namespace"): prepare_namespace,
     ("", "Secret"): prepare_secret,
@@ -329,13 +314,22 @@ PREPARE: Final[Mapping[tuple[str, str], Callable[[Object, datetime], None]]] = {
     ("", "PersistentVolumeClaim"): prepare_claim,
     ("", "PersistentVolume"): prepare_volume,
     ("", "Node"): prepare_node,
+    ("", "Event"): prepare_event,
+    ("", "ResourceQuota"): prepare_quota,
+    ("", "LimitRange"): prepare_limit_range,
+    ("networking.k8s.io", "NetworkPolicy"): prepare_network_policy,
+    ("policy", "PodDisruptionBudget"): prepare_disruption_budget,
+    ("scheduling.k8s.io", "PriorityClass"): prepare_priority_class,
     ("apps", "Deployment"): prepare_deployment,
     ("apps", "ReplicaSet"): prepare_replica_set,
     ("apps", "StatefulSet"): prepare_stateful_set,
     ("apps", "DaemonSet"): prepare_daemon_set,
+    ("autoscaling", "HorizontalPodAutoscaler"): prepare_pod_autoscaler,
     ("batch", "Job"): prepare_job,
     ("batch", "CronJob"): prepare_cron_job,
     ("storage.k8s.io", "StorageClass"): prepare_storage_class,
+    ("rbac.authorization.k8s.io", "Role"): prepare_role,
+    ("rbac.authorization.k8s.io", "ClusterRole"): prepare_role,
     ("rbac.authorization.k8s.io", "RoleBinding"): prepare_binding,
     ("rbac.authorization.k8s.io", "ClusterRoleBinding"): prepare_binding,
 }

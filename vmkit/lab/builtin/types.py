@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from vmkit.lab.builtin import checks, columns, defaults, fields
+from vmkit.lab.builtin import checks, columns, defaults, fields, pod_defaults
 from vmkit.lab.resources import ALL_VERBS, Registry, ResourceType, SchemaRef
 
 _FILE: Final = "kubernetes"
@@ -71,7 +71,7 @@ PODS: Final = _core(
     subresources=_STATUS,
     returns_deleted=True,
     generation=True,
-    graceful_seconds=defaults.pod_grace_seconds,
+    graceful_seconds=pod_defaults.pod_grace_seconds,
     empty={"metadata": {}, "spec": {}, "status": {}},
 )
 CONFIG_MAPS: Final = _core("ConfigMap", "configmaps", short_names=("cm",))

@@ -9,13 +9,13 @@ from datetime import timedelta
 from typing import ClassVar, Final
 
 from vmkit.lab.access.authority import ROOT_CERTIFICATE
-from vmkit.lab.access.tokens import Tokens
-from vmkit.lab.builtin.types import CONFIG_MAPS, NAMESPACES, SECRETS, SERVICE_ACCOUNTS
+from vmkit.lab.access.tokens import ISSUER, Tokens
+from vmkit.lab.builtin.types import CONFIG_MAPS, NAMESPACES, PODS, SECRETS, SERVICE_ACCOUNTS
 from vmkit.lab.clock import format_time
 from vmkit.lab.controller import Context, Controller
-from vmkit.lab.resources import ObjectKey, Registry, Response, SubresourceRequest
+from vmkit.lab.resources import Object, ObjectKey, Registry, Response, SubresourceRequest
 from vmkit.lab.semantics.decoding import decode_object
-from vmkit.lab.status import Cause, invalid, method_not_allowed
+from vmkit.lab.status import Cause, bad_request, conflict, invalid, method_not_allowed
 from vmkit.lab.store import Event
 
 _MANAGER: Final = "kube-controller-manager"
@@ -130,6 +130,37 @@ class TokenController(Controller):
         self.store.update(SECRETS, secret, manager=_MANAGER)
 
 
+def _find_bound(request: SubresourceRequest, reference: Object | None) -> dict[str, Object]:
+    """The object a token shall end with, as `Tokens.issue` takes it (pkg/registry/core/serviceaccount/storage).
+
+    Raises:
+        ApiError: 404, 409 or 400: it is not there, is another one, or cannot bind a token.
+    """
+    if not reference:
+        return {}
+    version, kind, name = (str(reference.get(key, "")) for key in ("apiVersion", "kind", "name"))
+    found = {("v1", "Pod"): ("pod", PODS), ("v1", "Secret"): ("secret", SECRETS)}.get((version, kind))
+    if found is None:
+        group, _, plain = version.rpartition("/")
+        raise bad_request(f"cannot bind token to object of type {group}/{plain}, Kind={kind}")
+    role, rtype = found
+    obj = request.store.get(rtype, request.namespace, name)
+    account = (obj.get("spec") or {}).get("serviceAccountName", "default")
+    if role == "pod" and account != request.name:
+        raise bad_request(
+            f'cannot bind token for serviceaccount "{request.name}" to pod running with different '
+            "serviceaccount name."
+        )
+    uid = reference.get("uid")
+    if uid and uid != obj["metadata"]["uid"]:
+        why = (
+            f"the UID in the bound object reference ({uid}) does not match the UID in record. The object might "
+            "have been deleted and then recreated"
+        )
+        raise conflict("", kind, name, why)
+    return {role: obj}
+
+
 def register(registry: Registry, tokens: Tokens) -> None:
     """Serves ``serviceaccounts/NAME/token``."""
 
@@ -147,8 +178,9 @@ def register(registry: Registry, tokens: Tokens) -> None:
             message = f"Invalid value: {seconds}: may not specify a duration less than 10 minutes"
             cause = Cause("FieldValueInvalid", message, "spec.expirationSeconds")
             raise invalid("authentication.k8s.io", "TokenRequest", "", [cause])
-        audiences = spec.get("audiences") or ["https://kubernetes.default.svc.cluster.local"]
-        token, ends = tokens.issue(account, lifetime=timedelta(seconds=seconds), audiences=audiences)
+        audiences = spec.get("audiences") or [ISSUER]
+        bound = _find_bound(request, spec.get("boundObjectRef"))
+        token, ends = tokens.issue(account, lifetime=timedelta(seconds=seconds), audiences=audiences, **bound)
         body = {
             "kind": "TokenRequest",
             "apiVersion": version,

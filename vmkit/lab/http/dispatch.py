@@ -351,6 +351,7 @@ class Dispatcher:
         return Response(status, body=body, warnings=call.warnings)
 
     def _list(self, request: Request, call: Call, shape: Format) -> Response:
+        request.number("timeoutSeconds")
         rtype = call.rtype
         if "list" not in rtype.verbs:
             raise method_not_allowed() if not rtype.custom else unsupported_verb(rtype, "list")
@@ -384,10 +385,7 @@ class Dispatcher:
             version=call.version,
             shape=shape,
         )
-        try:
-            seconds = float(request.query.get("timeoutSeconds", "0") or 0)
-        except ValueError:
-            seconds = 0.0
+        seconds = float(request.number("timeoutSeconds"))
         # Without a limit the real server ends a watch after half an hour to an hour.
         return Streaming(watch, seconds if seconds > 0 else 1800.0)
 

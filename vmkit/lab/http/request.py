@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import parse_qsl, unquote
+
+from vmkit.lab.status import bad_request
 
 _VERBS: Final = {
     "POST": "create",
@@ -15,7 +18,9 @@ _VERBS: Final = {
     "PATCH": "patch",
     "DELETE": "delete",
 }
-_TRUE: Final = ("1", "true", "True", "TRUE", "t", "T")
+
+
+_INTEGER: Final = re.compile(r"[+-]?[0-9]{1,18}")
 
 
 @dataclass(slots=True)
@@ -39,8 +44,22 @@ class Request:
         return self.headers.get("content-type", "")
 
     def flag(self, name: str) -> bool:
-        """Whether a query parameter says yes."""
-        return self.query.get(name, "") in _TRUE
+        """Whether a query parameter says yes: all but "false" and "0" do (apimachinery runtime/converter.go)."""
+        value = self.query.get(name)
+        return value is not None and value.lower() != "false" and value != "0"
+
+    def number(self, name: str) -> int:
+        """A query parameter that is an integer; 0 when it is absent or empty.
+
+        Raises:
+            ApiError: 400, it is none.
+        """
+        text = self.query.get(name, "")
+        if not text:
+            return 0
+        if not _INTEGER.fullmatch(text):
+            raise bad_request(f'strconv.ParseInt: parsing "{text}": invalid syntax')
+        return int(text)
 
 
 def parse_query(text: str) -> dict[str, str]:

@@ -20,11 +20,17 @@ _FIXED: Final = (
 )
 
 
-def find_metadata_errors(metadata: Mapping[str, Any], *, style: str, namespaced: bool) -> Iterator[Cause]:
+_STANDARD_FINALIZERS: Final = ("kubernetes", "orphan", "foregroundDeletion")
+
+
+def find_metadata_errors(
+    metadata: Mapping[str, Any], *, style: str, namespaced: bool, builtin: bool
+) -> Iterator[Cause]:
     """What is wrong with the metadata of a new object.
 
     Args:
         style: how its name must look (`vmkit.lab.semantics.names.check_name`).
+        builtin: its kind is Kubernetes' own, whose finalizers are checked more closely.
     """
     prefix = metadata.get("generateName", "")
     if prefix:
@@ -38,10 +44,10 @@ def find_metadata_errors(metadata: Mapping[str, Any], *, style: str, namespaced:
             yield invalid_value("metadata.name", name, complaint)
     if not namespaced and metadata.get("namespace"):
         yield Cause("FieldValueForbidden", "Forbidden: not allowed on this type", "metadata.namespace")
-    yield from _find_map_errors(metadata)
+    yield from _find_map_errors(metadata, builtin)
 
 
-def _find_map_errors(metadata: Mapping[str, Any]) -> Iterator[Cause]:
+def _find_map_errors(metadata: Mapping[str, Any], builtin: bool) -> Iterator[Cause]:
     for key, value in (metadata.get("labels") or {}).items():
         complaint = check_label_key(key)
         if complaint:
@@ -78,9 +84,13 @@ def _find_map_errors(metadata: Mapping[str, Any]) -> Iterator[Cause]:
     for index, finalizer in enumerate(metadata.get("finalizers") or ()):
         for complaint in check_qualified_name(finalizer):
             yield invalid_value(f"metadata.finalizers[{index}]", finalizer, complaint)
+        if builtin and "/" not in finalizer and finalizer not in _STANDARD_FINALIZERS:
+            # pkg/apis/core/validation, validateKubeFinalizerName
+            message = "name is neither a standard finalizer name nor is it fully qualified"
+            yield invalid_value(f"metadata.finalizers[{index}]", finalizer, message)
 
 
-def find_metadata_changes(new: Mapping[str, Any], old: Mapping[str, Any]) -> Iterator[Cause]:
+def find_metadata_changes(new: Mapping[str, Any], old: Mapping[str, Any], *, builtin: bool) -> Iterator[Cause]:
     """What an update must not do to metadata. What is left empty counts as unchanged."""
     for field in _FIXED:
         if new.get(field) and new[field] != old.get(field):
@@ -94,7 +104,7 @@ def find_metadata_changes(new: Mapping[str, Any], old: Mapping[str, Any]) -> Ite
                 f"found new finalizers []string{{{listed}}}"
             )
             yield Cause("FieldValueForbidden", message, "metadata.finalizers")
-    yield from _find_map_errors(new)
+    yield from _find_map_errors(new, builtin)
 
 
 def invalid_value(field: str, value: Any, complaint: str) -> Cause:

@@ -9,6 +9,7 @@ from typing import Any, Final
 from vmkit.lab.clock import parse_time
 from vmkit.lab.resources import Column, Object, ResourceType
 from vmkit.lab.semantics.jsonpath import find_all
+from vmkit.lab.status import bad_request
 
 # The API's own documentation of the two columns that every kind has, as a server sends it.
 NAME_DESCRIPTION: Final = (
@@ -80,11 +81,15 @@ def build_table(
 
 
 def _row(obj: Object, columns: Sequence[Column], at: datetime, include: str) -> Object:
+    if include not in ("", "None", "Metadata", "Object"):
+        raise bad_request(f'unrecognized includeObject value: "{include}"')
     row: Object = {"cells": [_cell(column, obj, at) for column in columns]}
     if include == "Object":
         row["object"] = obj
-    elif include == "Metadata":
+    elif include in ("", "Metadata"):
         row["object"] = to_partial(obj)
+    else:
+        row["object"] = None
     return row
 
 
