@@ -87,13 +87,44 @@ def test_a_token_that_is_not_known(run: Run, lab: Lab, tmp_path: Path) -> None:
     assert "stale" not in ran.err + ran.out
 
 
-def test_a_verb_that_is_not_allowed_names_the_rule_that_is_missing(
+def test_disks_that_may_not_be_read_are_unknown_not_missing(
     run: Run, lab: Lab, session: Session, namespace: str, tmp_path: Path
 ) -> None:
+    source = {"name": "root", "dataVolume": {"name": "web-1-root"}}
+    domain = {"devices": {"disks": [{"name": "root", "disk": {"bus": "virtio"}}]}, "memory": {"guest": "1Gi"}}
+    session.apply({
+        "apiVersion": "kubevirt.io/v1", "kind": "VirtualMachine", "metadata": {"name": "web-1"},
+        "spec": {"runStrategy": "Halted", "template": {"spec": {"domain": domain, "volumes": [source]}}},
+    })  # fmt: skip
+    group = {"apiGroup": "rbac.authorization.k8s.io"}
+    session.apply({
+        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role", "metadata": {"name": "looker"},
+        "rules": [{"apiGroups": ["kubevirt.io"], "resources": ["virtualmachines"], "verbs": ["get"]}],
+    })  # fmt: skip
+    session.apply({
+        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding", "metadata": {"name": "looker"},
+        "roleRef": {**group, "kind": "Role", "name": "looker"},
+        "subjects": [{"kind": "ServiceAccount", "name": "guest", "namespace": namespace}],
+    })  # fmt: skip
+    config = _with_token(tmp_path / "config", lab, _token_of_guest(session))
+    ran = run("describe", "web-1", "-n", namespace, "--kubeconfig", config, "-o", "json")
+    (item,) = json.loads(ran.out)["items"]
+    assert [disk["phase"] for disk in item["volumes"]] == ["Unknown"]
+
+
+def _token_of_guest(session: Session) -> str:
     session.create(SERVICE_ACCOUNTS, {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "guest"}})
     tokens = Resource("", "v1", "serviceaccounts/guest/token", "TokenRequest")
     request = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {"audiences": []}}
     token = session.create(tokens, request)["status"]["token"]
+    assert isinstance(token, str)
+    return token
+
+
+def test_a_verb_that_is_not_allowed_names_the_rule_that_is_missing(
+    run: Run, lab: Lab, session: Session, namespace: str, tmp_path: Path
+) -> None:
+    token = _token_of_guest(session)
     ran = run("get", "-n", namespace, "--kubeconfig", _with_token(tmp_path / "config", lab, token))
     assert (ran.code, ran.out) == (3, "")
     assert "virtualmachines" in ran.err

@@ -170,13 +170,38 @@ def test_lint_tells_file_line_and_rule_and_ends_with_2(run: Run, tmp_path: Path)
     bad.write_text(head + "objects:\n  - name: x\n    body: |\n      a: {{ nme }}\n")
     ran = run("template", "lint", str(bad))
     assert ran.code == 2
-    assert f"{bad}:8: error:" in ran.out
+    assert f"{bad}:8:13: error:" in ran.out
     assert "[does-not-render]" in ran.out
     vm = tmp_path / "vm.yaml"
     vm.write_text("apiVersion: kubevirt.io/v1\nkind: VirtualMachine\nmetadata: {name: x}\nspec: {running: true}\n")
     manifest = run("template", "lint", str(vm), "-o", "json")
     assert manifest.code == 2
     assert {"running-deprecated", "no-template"} <= {item["rule"] for item in json.loads(manifest.out)["items"]}
+
+
+def test_lint_of_a_file_that_holds_nothing_is_an_error(run: Run, tmp_path: Path):
+    empty = tmp_path / "empty.yaml"
+    empty.write_text("# nothing\n")
+    ran = run("template", "lint", str(empty))
+    assert ran.code == 2
+    assert f"{empty}: error: the file holds neither a template nor a manifest" in ran.out
+
+
+def test_lint_of_a_syntax_error_has_file_line_and_column(run: Run, tmp_path: Path):
+    bad = tmp_path / "bad.yaml"
+    head = "apiVersion: vmkit.io/v1\nkind: Template\nname: bad\ntitle: T\n"
+    bad.write_text(head + "objects:\n  - name: x\n    body: |\n      a: {{ name\n      b: 1\n")
+    ran = run("template", "lint", str(bad), "-o", "json")
+    (finding,) = [item for item in json.loads(ran.out)["items"] if item["rule"] == "does-not-render"]
+    assert (ran.code, finding["where"]) == (2, str(bad))
+    assert (finding["line"], finding["column"]) == (9, 7)
+
+
+def test_a_namespace_that_is_missing_is_named(vmkit: Run):
+    ran = vmkit("create", "a", "-t", "debian", *HALTED, "-n", "nosuch")
+    assert ran.code == 3
+    assert "namespace nosuch does not exist" in ran.err
+    assert "kubectl create namespace nosuch" in ran.err
 
 
 def test_a_syntax_error_has_file_line_and_column(run: Run, tmp_path: Path):

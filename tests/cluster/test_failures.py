@@ -90,6 +90,13 @@ def test_messages_name_the_object_and_keep_what_the_server_says_of_it() -> None:
     )
 
 
+def test_a_namespace_that_is_missing_is_not_taken_for_the_object_asked_for() -> None:
+    told = status(404, "NotFound", 'namespaces "shop" not found', name="shop", kind="namespaces")
+    error = read(404, told)
+    assert error.message == "namespace shop does not exist"
+    assert "kubectl create namespace shop" in error.hint
+
+
 @pytest.mark.parametrize(
     ("denial", "rule", "where"),
     [

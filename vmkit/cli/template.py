@@ -160,15 +160,14 @@ def lint(
     elif output == "table":
         columns: tuple[Column[Finding], ...] = (
             Column("SEVERITY", lambda item: str(item.severity)), Column("RULE", lambda item: item.rule),
-            Column("WHERE", lambda item: item.where), Column("FIELD", lambda item: item.path),
+            Column("WHERE", lambda item: item.place), Column("FIELD", lambda item: item.path),
             Column("FINDING", lambda item: item.text),
         )  # fmt: skip
         app.console.data(render_table(columns, findings))
     else:
         for finding in findings:
-            place = f"{finding.where}:{finding.line}" if finding.line is not None else finding.where
             path = f" {finding.path}:" if finding.path else ""
-            text = f"{place}: {finding.severity}:{path} {finding.text} [{finding.rule}]"
+            text = f"{finding.place}: {finding.severity}:{path} {finding.text} [{finding.rule}]"
             app.console.report(text, role=_ROLES[str(finding.severity)])
             if finding.remedy:
                 app.console.note(f"  {finding.remedy}")
@@ -180,8 +179,8 @@ def lint(
 
 
 def _lint_one(catalog: Catalog, name: str) -> list[Finding]:
-    from vmkit.provision.lint import Finding, Severity, lint_template
-    from vmkit.provision.lint.run import lint_documents
+    from vmkit.provision.lint import lint_template
+    from vmkit.provision.lint.run import broken, lint_documents
     from vmkit.provision.yamlread import read_documents
 
     try:
@@ -195,7 +194,7 @@ def _lint_one(catalog: Catalog, name: str) -> list[Finding]:
     except TemplateError as error:
         if error.line is None:
             raise
-        return [Finding("does-not-render", Severity.ERROR, error.where, "", error.message, error.hint, error.line)]
+        return [broken(error.where, error)]
 
 
 @template.command("render")

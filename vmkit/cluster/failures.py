@@ -18,7 +18,7 @@ from typing import Any, Final
 import msgspec
 import urllib3.exceptions as http
 
-from vmkit.cluster.resources import Resource, describe_provider
+from vmkit.cluster.resources import NAMESPACES, Resource, describe_provider
 from vmkit.errors import (
     AlreadyExists,
     ClusterError,
@@ -85,6 +85,11 @@ def error_from_reply(
     wait = _retry_after(headers, details, now)
     cls = _classify(status, reason, message, details, told=bool(told))
     text, hint = _words(cls, status, message, asked)
+    if cls is NotFound and details.get("kind") == "namespaces" and (asked.resource or NAMESPACES) != NAMESPACES:
+        text, hint = (
+            f"namespace {details['name']} does not exist",
+            f"kubectl create namespace {details['name']}, or check --namespace and --context",
+        )
     return cls(
         text,
         hint=hint,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -33,7 +33,8 @@ class DiskView:
 
     Attributes:
         volume: the volume as the VM names it.
-        phase: the DataVolume's phase ("ImportInProgress"), else the claim's ("Bound"); empty for other volumes.
+        phase: the DataVolume's phase ("ImportInProgress"), else the claim's ("Bound"); empty for other volumes;
+            "Missing" where neither is there, "Unknown" where that may not be read.
         progress: how much of an import, clone or upload is done ("42.00%"); empty or "N/A" where unknown.
         restarts: how often the importing pod began anew.
         message: why it does not get on, from the DataVolume's conditions; empty when it does.
@@ -202,16 +203,21 @@ class _Reader:
     def _disk(self, vm: VmView, volume: Volume) -> DiskView:
         if not volume.persistent or not volume.source:
             return DiskView(volume)
-        data_volume: Mapping[str, Any] = {}
+        data_volume: Mapping[str, Any] | None = {}
         if volume.kind == "dataVolume":
             # A DataVolume that is done may be collected; its claim of the same name stays.
             data_volume = self._find(DATA_VOLUMES, volume.source, vm.ref.namespace)
         claim = self._find(PERSISTENT_VOLUME_CLAIMS, volume.source, vm.ref.namespace)
-        return read_disk(volume, data_volume, claim)
+        disk = read_disk(volume, data_volume or {}, claim or {})
+        if disk.phase == "Missing" and (data_volume is None or claim is None):
+            return replace(disk, phase="Unknown")
+        return disk
 
-    def _find(self, resource: Resource, name: str, namespace: str) -> Mapping[str, Any]:
+    def _find(self, resource: Resource, name: str, namespace: str) -> Mapping[str, Any] | None:
+        """Nothing in it where there is none, None where it may not be read."""
+        refused: Mapping[str, Any] | None = None
         return self._unless_refused(
-            lambda: self._session.find(resource, name, namespace) or {}, resource.plural, {}
+            lambda: self._session.find(resource, name, namespace) or {}, resource.plural, refused
         )
 
     def events(self, vm: VmView) -> tuple[EventView, ...]:

@@ -97,7 +97,11 @@ def check_requests(requests: Sequence[CreateRequest], *, default_namespace: str)
         check_vm_name(request.name, where=f"VM {number}" if len(requests) > 1 else "")
         ref = request.ref(default_namespace)
         if not _DNS_LABEL.fullmatch(ref.namespace):
-            raise UsageError(f"{ref.namespace!r} cannot be a namespace", where=request.name)
+            raise UsageError(
+                f"{ref.namespace!r} cannot be a namespace",
+                hint="lower-case letters, digits and '-', at most 63 characters",
+                where=request.name,
+            )
         if ref in seen:
             raise UsageError(
                 f"{ref} is asked for twice (VM {seen[ref]} and VM {number})",

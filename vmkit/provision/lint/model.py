@@ -33,7 +33,7 @@ class Finding:
         path: the field ("spec.template.spec.volumes[0]").
         text: what is wrong.
         remedy: what to do.
-        line: the line in the file, where it is known.
+        line, column: the place in the file, where it is known.
     """
 
     rule: str
@@ -43,6 +43,7 @@ class Finding:
     text: str
     remedy: str
     line: int | None = None
+    column: int | None = None
 
     def to_dict(self) -> dict[str, Any]:
         document: dict[str, Any] = {
@@ -51,7 +52,14 @@ class Finding:
         }  # fmt: skip
         if self.line is not None:
             document["line"] = self.line
+        if self.column is not None:
+            document["column"] = self.column
         return document
+
+    @property
+    def place(self) -> str:
+        """Where to look: "a.yaml:12:3", as far as it is known."""
+        return ":".join(str(part) for part in (self.where, self.line, self.column) if part is not None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -93,6 +93,11 @@ def lint_documents(
                 "does-not-render", Severity.ERROR, where, "", "this is no Kubernetes object",
                 "every manifest has apiVersion, kind and metadata.name", place.line,
             ))  # fmt: skip
+    if not documents:
+        findings.append(Finding(
+            "does-not-render", Severity.ERROR, where, "", "the file holds neither a template nor a manifest",
+            "vmkit template new begins one",
+        ))  # fmt: skip
     by_subject = {
         Subject(manifest, Surroundings()).where: document
         for document, manifest in zip(documents, manifests, strict=True)
@@ -122,7 +127,7 @@ def lint_template(template: Template, surroundings: Surroundings | None = None) 
     try:
         renderer = Renderer(template)
     except PositionedError as error:
-        return [_broken(template, error)]
+        return [broken(template.where, error)]
     findings = list(_lint_parameters(template, renderer))
     seen: set[tuple[str, str, str]] = set()
     for answers in _variants(template):
@@ -130,7 +135,7 @@ def lint_template(template: Template, surroundings: Surroundings | None = None) 
             rendered = renderer.render(answers, _context("lint-a", surroundings))
         except InputError as error:
             if _new(seen, "does-not-render", error.message, ""):
-                findings.append(_broken(template, error))
+                findings.append(broken(template.where, error))
             continue
         manifests = rendered.manifests
         for manifest in [item for item in manifests if item["kind"] == "VirtualMachine"]:
@@ -180,9 +185,10 @@ def _finding(
     return Finding(rule, severity, template.where, path, text, remedy, line)
 
 
-def _broken(template: Template, error: InputError) -> Finding:
-    line = error.line if isinstance(error, PositionedError) else None
-    return _finding(template, "does-not-render", "", error.message, error.hint, line=line)
+def broken(where: str, error: InputError) -> Finding:
+    """A file that cannot be read, or does not render, as a finding."""
+    line, column = (error.line, error.column) if isinstance(error, PositionedError) else (None, None)
+    return Finding("does-not-render", Severity.ERROR, where, "", error.message, error.hint, line, column)
 
 
 def _lint_parameters(template: Template, renderer: Renderer) -> Iterator[Finding]:
