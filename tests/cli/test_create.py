@@ -179,6 +179,13 @@ def test_lint_tells_file_line_and_rule_and_ends_with_2(run: Run, tmp_path: Path)
     assert {"running-deprecated", "no-template"} <= {item["rule"] for item in json.loads(manifest.out)["items"]}
 
 
+def test_a_diff_says_which_secret_it_leaves_out(vmkit: Run):
+    ran = vmkit("create", "web-1", "-t", "debian", *HALTED, "--set", "password=correct-horse", "--diff")
+    assert ran.code == 0
+    assert "correct-horse" not in ran.out + ran.err
+    assert "left out: Secret" in ran.err
+
+
 def test_lint_of_a_file_that_holds_nothing_is_an_error(run: Run, tmp_path: Path):
     empty = tmp_path / "empty.yaml"
     empty.write_text("# nothing\n")

@@ -123,9 +123,9 @@ def apply_prepared(
     )  # fmt: skip
     said = list(dict.fromkeys(notices))
     shown = job.shown_manifests(prepared)
-    if shown and not options.show_secrets:
+    if (shown or options.diff) and not options.show_secrets:
         names = dict.fromkeys(name for item in prepared for name in item.secret_names)
-        line = left_out(shown, list(names))
+        line = left_out(shown or [m for item in prepared for m in job.visible(item)], list(names))
         said += [line] if line else []
     if options.output_dir is not None:
         outcomes = write_files(options.output_dir, prepared, show_secrets=options.show_secrets, verb=verb)
