@@ -220,6 +220,16 @@ def test_jobs_are_labelled_as_their_pods_and_templates_of_cronjobs_filled_in(wir
         ),
         (
             f"/api/v1/{NS}/configmaps",
+            {"metadata": {"name": "big"}, "data": {"k": "x" * 1048577}},
+            {"[]": "Too long: may not be more than 1048576 bytes"},
+        ),
+        (
+            f"/api/v1/{NS}/secrets",
+            {"metadata": {"name": "big"}, "stringData": {"k": "x" * 1048577}},
+            {"data": "Too long: may not be more than 1048576 bytes"},
+        ),
+        (
+            f"/api/v1/{NS}/configmaps",
             {"metadata": {"name": "f", "finalizers": ["mine"]}},
             {
                 "metadata.finalizers[0]": (
@@ -235,6 +245,11 @@ def test_a_kind_is_refused_with_every_cause(
     reply = wire.post(path, body)
     assert reply.status == 422
     assert {cause["field"]: cause["message"] for cause in reply.body["details"]["causes"]} == causes
+
+
+def test_data_up_to_a_mebibyte_is_taken(wire: Wire) -> None:
+    body = {"metadata": {"name": "full"}, "stringData": {"k": "x" * 1048576}}
+    assert wire.post(f"/api/v1/{NS}/secrets", body).status == 201
 
 
 def test_a_pod_keeps_its_spec_but_for_images(wire: Wire) -> None:

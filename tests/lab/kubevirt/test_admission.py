@@ -37,6 +37,13 @@ def put_vm(path: str, value: Any) -> Change:
 
 
 CASES: list[tuple[str, Change, str, str]] = [
+    (
+        "empty probe",
+        put("readinessProbe", {}),
+        f"{AT}.readinessProbe",
+        f"either {AT}.readinessProbe.tcpSocket, {AT}.readinessProbe.exec or {AT}.readinessProbe.httpGet must be "
+        f"set if a {AT}.readinessProbe is specified",
+    ),
     ("no volume", put("volumes", []), f"{DEVICES}.disks[0].name", f"{DEVICES}.disks[0].Name 'root' not found."),
     (
         "a volume twice",

@@ -14,6 +14,8 @@ from vmkit.lab.semantics.objectmeta import invalid_value
 from vmkit.lab.status import Cause, forbidden
 from vmkit.units import parse_quantity
 
+_MAX_DATA_BYTES: Final = 1024 * 1024
+_TOO_MUCH_DATA: Final = f"Too long: may not be more than {_MAX_DATA_BYTES} bytes"
 _CONFIG_KEY: Final = re.compile(r"[-._a-zA-Z0-9]+")
 _CONFIG_KEY_MESSAGE: Final = (
     "a valid config key must consist of alphanumeric characters, '-', '_' or '.' (e.g. 'key.name',  or "
@@ -28,6 +30,10 @@ def _config_keys(obj: Object, *fields: str) -> Iterator[Cause]:
                 yield invalid_value(f"{field}[{key}]", key, "must be no more than 253 characters")
             if not _CONFIG_KEY.fullmatch(key):
                 yield invalid_value(f"{field}[{key}]", key, _CONFIG_KEY_MESSAGE)
+
+
+def _decoded_size(text: str) -> int:
+    return len(text) * 3 // 4 - text[-2:].count("=")
 
 
 def _immutable(obj: Object, old: Object, *fields: str) -> Iterator[Cause]:
@@ -47,6 +53,11 @@ def check_config_map(request: AdmissionRequest, obj: Object, old: Object | None)
 
     def causes() -> Iterator[Cause]:
         yield from _config_keys(obj, "data", "binaryData")
+        size = sum(len(value.encode()) for value in (obj.get("data") or {}).values())
+        size += sum(_decoded_size(value) for value in (obj.get("binaryData") or {}).values())
+        if size > _MAX_DATA_BYTES:
+            # The path is empty in Go too, which is printed as a pair of brackets.
+            yield Cause("FieldValueTooLong", _TOO_MUCH_DATA, "[]")
         if old is not None:
             yield from _immutable(obj, old, "data", "binaryData")
 
@@ -68,6 +79,8 @@ def check_secret(request: AdmissionRequest, obj: Object, old: Object | None) -> 
     def causes() -> Iterator[Cause]:
         data = obj.get("data") or {}
         yield from _config_keys(obj, "data")
+        if sum(_decoded_size(value) for value in data.values()) > _MAX_DATA_BYTES:
+            yield Cause("FieldValueTooLong", _TOO_MUCH_DATA, "data")
         for key in _REQUIRED_KEYS.get(obj.get("type", ""), ()):
             if key not in data:
                 yield Cause("FieldValueRequired", "Required value", f"data[{key}]")

@@ -185,7 +185,11 @@ def _io_threads(domain: Object, field: str) -> list[Cause]:
 
 def _probes(spec: Object, field: str) -> list[Cause]:
     causes = []
-    probes = [(f"{field}.{name}", spec[name]) for name in ("readinessProbe", "livenessProbe") if spec.get(name)]
+    probes = [
+        (f"{field}.{name}", spec[name])
+        for name in ("readinessProbe", "livenessProbe")
+        if spec.get(name) is not None
+    ]
     for at, probe in probes:
         kinds = sum(kind in probe for kind in ("httpGet", "tcpSocket", "exec", "guestAgentPing"))
         if kinds > 1:
