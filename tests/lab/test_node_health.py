@@ -95,7 +95,11 @@ def test_pods_leave_a_silent_node_unless_they_tolerate_it(world, labels, tolerat
             "apiVersion": "v1",
             "kind": "Pod",
             "metadata": {"name": "p", "namespace": "a", "labels": labels},
-            "spec": {"containers": [], "nodeName": "worker-1", "tolerations": tolerations},
+            "spec": {
+                "containers": [{"name": "c", "image": "registry.example/c:1"}],
+                "nodeName": "worker-1",
+                "tolerations": tolerations,
+            },
         }
     )
     silence(world, True)
