@@ -452,6 +452,23 @@ def test_a_field_somebody_else_manages_is_left_unless_told_otherwise(session: Se
     assert only(create(session, web(), update=True, force_conflicts=True)).status is Status.CHANGED
 
 
+@pytest.mark.parametrize(
+    ("setting", "text", "missing"),
+    [
+        ("instancetype", "u1.medum", "there is no instancetype 'u1.medum'"),
+        ("instancetype", "namespaced/own", "there is no instancetype 'own' in namespace"),
+        ("preference", "debain", "there is no preference 'debain'"),
+    ],
+)
+def test_a_size_that_is_not_there_is_refused_before_anything_is_sent(session: Session, setting, text, missing):
+    request = dataclasses.replace(CreateRequest("sized", "debian"), **{setting: text})
+    with pytest.raises(AnswerError) as refused:
+        create(session, request)
+    assert missing in refused.value.message
+    assert refused.value.hint
+    assert session.find(VIRTUAL_MACHINES, "sized", session.namespace) is None
+
+
 # --- templates without a VM, and all examples ----------------------------------------------------------------
 
 

@@ -117,3 +117,18 @@ def test_what_is_asked_of_the_class_is_counted():
     ]}}  # fmt: skip
     data = {"kind": "DataVolume", **volume("8Gi", "block")}
     assert requested_bytes([vm, data, {"kind": "Secret"}], StorageChoice("block")) == 11 * 2**30
+
+
+# --- images ------------------------------------------------------------------------------------------------------
+
+
+def test_an_image_that_may_not_be_read_is_not_called_missing():
+    from vmkit.provision.images import Image, decide_image
+
+    candidates = ["datasource:golden/debian-13", "docker://quay.io/containerdisks/debian:13"]
+    golden = Image("datasource", "golden", "debian-13")
+    unread = decide_image(candidates, namespace="a", present={golden: None})
+    assert "(it may not be read)" in unread.reason.text
+    gone = decide_image(candidates, namespace="a", present={golden: False})
+    assert "may not be read" not in gone.reason.text
+    assert unread.image == gone.image == Image("registry", url="docker://quay.io/containerdisks/debian:13")

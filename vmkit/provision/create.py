@@ -25,7 +25,7 @@ from vmkit.provision.compare import owns_power, render_diff, shared_part, withou
 from vmkit.provision.files import write_files
 from vmkit.provision.options import CreateOptions, CreateResult
 from vmkit.provision.preparing import Asked, Prepared, Preparer, check_unique, read_requests, ref_of
-from vmkit.provision.reading import each, read_existing, read_health, read_present, read_storage
+from vmkit.provision.reading import check_sizes, each, read_existing, read_health, read_present, read_storage
 from vmkit.provision.request import CreateRequest, check_requests
 from vmkit.provision.secrecy import left_out, mask_live, mask_manifest, scrub_error
 from vmkit.provision.storage import AUTO, StorageChoice, requested_bytes
@@ -79,6 +79,7 @@ def run_create(
     check_requests(requests, default_namespace=session.namespace)
     asked = read_requests(requests, catalog or Catalog(), default_namespace=session.namespace)
     storage, notices = read_storage(session, (item.request.storage for item in asked if item.needs_storage))
+    check_sizes(session, (item.request for item in asked))
     references = {image for item in asked for image in item.references()}
     present = read_present(session, references, concurrency=options.concurrency)
     showing = options.manifests or options.diff or options.dry_run is not None or options.output_dir is not None

@@ -115,14 +115,15 @@ class ImageChoice:
 
 
 def decide_image(
-    candidates: Sequence[str], *, namespace: str, present: Mapping[Image, bool] | None
+    candidates: Sequence[str], *, namespace: str, present: Mapping[Image, bool | None] | None
 ) -> ImageChoice:
     """Takes the first image that can be had.
 
     Args:
         candidates: the images, best first; each as `parse_image` reads it.
         namespace: the VM's, where references without a namespace look.
-        present: which references the cluster has, ready, namespaces filled in; None where no cluster was asked.
+        present: which references the cluster has, ready, namespaces filled in (None: it may not be read); no
+            mapping where no cluster was asked.
 
     Returns:
         The choice. Where no candidate is known to be had, the last one: the cluster will say what it misses.
@@ -131,12 +132,14 @@ def decide_image(
     missing: list[str] = []
     for image in images:
         if not image.needs_cluster:
-            why = f"; not there: {', '.join(missing)}" if missing else ""
+            why = f"; not to be had: {', '.join(missing)}" if missing else ""
             return ImageChoice(image, Reason("Imported", f"{image} is imported{why}"))
         if present is None:
             if len(images) == 1:
                 return ImageChoice(image, Reason("Asked", f"{image} was asked for; no cluster was looked at"))
             missing.append(f"{image} (no cluster was looked at)")
+        elif present.get(image.within(namespace), False) is None:
+            missing.append(f"{image} (it may not be read)")
         elif present.get(image.within(namespace)):
             return ImageChoice(image, Reason("Cloned", f"{image} is there: cloned rather than imported"))
         else:

@@ -115,7 +115,7 @@ class Preparer:
     """
 
     storage: Mapping[str, StorageChoice]
-    present: Mapping[Image, bool] | None
+    present: Mapping[Image, bool | None] | None
     mask: bool = False
     _linted: set[tuple[Any, ...]] = field(default_factory=set)
 

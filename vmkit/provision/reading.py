@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final, TypeVar
@@ -9,8 +10,12 @@ from typing import Any, Final, TypeVar
 from vmkit.cluster.resources import (
     CEPH_BLOCK_POOLS,
     CEPH_CLUSTERS,
+    CLUSTER_INSTANCETYPES,
+    CLUSTER_PREFERENCES,
     DATA_SOURCES,
+    INSTANCETYPES,
     PERSISTENT_VOLUME_CLAIMS,
+    PREFERENCES,
     STORAGE_CLASSES,
     STORAGE_PROFILES,
     VIRTUAL_MACHINES,
@@ -19,16 +24,23 @@ from vmkit.cluster.resources import (
     Resource,
 )
 from vmkit.cluster.session import Session
-from vmkit.errors import Forbidden, MissingApi, NotFound
+from vmkit.errors import AnswerError, Forbidden, MissingApi, NotFound
 from vmkit.guard.storage import DEFAULT_REPLICAS, StorageVerdict, decide_storage
 from vmkit.plan.model import ObjectRef
 from vmkit.provision.images import Image
+from vmkit.provision.request import CreateRequest
 from vmkit.provision.storage import StorageChoice, choose_offline, decide_storage_class
 from vmkit.provision.walk import as_list, as_mapping, as_text, dig
 
 LIST_FROM: Final = 32
 """From so many VMs of one namespace on, one list costs less than asking for each."""
 
+_SIZES: Final[Mapping[tuple[str, bool], Resource]] = {
+    ("instancetype", False): CLUSTER_INSTANCETYPES,
+    ("instancetype", True): INSTANCETYPES,
+    ("preference", False): CLUSTER_PREFERENCES,
+    ("preference", True): PREFERENCES,
+}
 _ABSENT: Final = (Forbidden, MissingApi, NotFound)
 _IMAGE_RESOURCES: Final[Mapping[str, Resource]] = {
     "datasource": DATA_SOURCES,
@@ -80,18 +92,52 @@ def _list_or_none(
         return None
 
 
-def read_present(session: Session, images: Iterable[Image], *, concurrency: int) -> dict[Image, bool]:
-    """Which of the references the cluster has, ready to be cloned."""
+def read_present(session: Session, images: Iterable[Image], *, concurrency: int) -> dict[Image, bool | None]:
+    """Which of the references the cluster has, ready to be cloned; None: it may not be read, so nobody knows."""
     wanted = sorted(set(images), key=str)
 
-    def look(image: Image) -> bool:
+    def look(image: Image) -> bool | None:
         try:
             found = session.find(_IMAGE_RESOURCES[image.kind], image.name, image.namespace)
+        except Forbidden:
+            return None
         except _ABSENT:
             return False
         return found is not None and _is_ready(image.kind, found)
 
     return dict(zip(wanted, each(look, wanted, concurrency=concurrency), strict=True))
+
+
+def check_sizes(session: Session, requests: Iterable[CreateRequest]) -> None:
+    """Makes sure that instancetypes and preferences are there: KubeVirt takes a VM without, and never starts it.
+
+    One that may not be read is left to the cluster.
+
+    Raises:
+        AnswerError: it is not there; the hint names one that is.
+    """
+    wanted = {
+        (what, text, request.namespace or session.namespace)
+        for request in requests
+        for what, text in (("instancetype", request.instancetype), ("preference", request.preference))
+        if text
+    }
+    for what, text, namespace in sorted(wanted):
+        scope, _, name = text.rpartition("/")
+        resource = _SIZES[what, scope == "namespaced"]
+        where = namespace if resource.namespaced else None
+        try:
+            if session.find(resource, name, where) is not None:
+                continue
+            names = [as_text(dig(item, "metadata", "name")) for item in session.list(resource, where)]
+        except (Forbidden, MissingApi):
+            continue
+        near = difflib.get_close_matches(name, names, 1) or names[:3]
+        raise AnswerError(
+            f"there is no {what} {name!r}" + (f" in namespace {namespace}" if where else ""),
+            hint=f"there is {', '.join(near)}" if near else f"kubectl get {resource.plural} lists them",
+            where=f"--{what}",
+        )
 
 
 def _is_ready(kind: str, found: Mapping[str, Any]) -> bool:

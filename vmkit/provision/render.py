@@ -59,7 +59,7 @@ class RenderContext:
     namespace: str
     index: int = 0
     storage: StorageChoice | None = None
-    present: Mapping[Image, bool] | None = None
+    present: Mapping[Image, bool | None] | None = None
 
 
 @dataclass(frozen=True, slots=True)
