@@ -47,7 +47,7 @@ class World:
         if safe:
             marks["vmkit.io/restart-safe"] = "true"
         self.session.create(VIRTUAL_MACHINES, manifest(name, strategy, labels=labels, annotations=marks))
-        self.advance(minutes=5)
+        self.advance(minutes=2)
 
     def advance(self, **delta: float) -> None:
         self.lab.advance(timedelta(**delta))

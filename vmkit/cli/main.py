@@ -47,6 +47,7 @@ COMMANDS: Final[dict[str, Entry]] = {
     ),
     "history": Entry("vmkit.cli.schedule.history:history", "Schedule", "Tell what schedules did to VMs."),
     "undo": Entry("vmkit.cli.schedule.history:undo", "Schedule", "Take back what a scheduled run did."),
+    "install": Entry("vmkit.cli.install:install", "Schedule", "Write the manifests of what runs in a cluster."),
     "get": Entry("vmkit.cli.get:get", "Look", "List VMs."),
     "describe": Entry("vmkit.cli.describe:describe", "Look", "Show everything about VMs."),
     "migrate": Entry(

@@ -121,7 +121,9 @@ def read_subject(session: Session, surroundings: Surroundings, ref: VmRef) -> Su
         NotFound: there is none.
     """
     vm = session.get(VIRTUAL_MACHINES, ref.name, ref.namespace)
-    return surroundings.subject(vm, session.find(VIRTUAL_MACHINE_INSTANCES, ref.name, ref.namespace))
+    # A list of one: so that whoever may list instances needs no further right.
+    found = session.list(VIRTUAL_MACHINE_INSTANCES, ref.namespace, field_selector=f"metadata.name={ref.name}")
+    return surroundings.subject(vm, next(iter(found), None))
 
 
 def _trimmed(vmi: dict[str, Any]) -> dict[str, Any]:
