@@ -261,6 +261,11 @@ class Lab:
 
         self._loop = asyncio.get_running_loop()
         self._stop = asyncio.Event()
+        if self._options["run_jobs"]:
+            from vmkit.lab.controllers.processes import Home
+
+            post = self._loop.call_soon_threadsafe
+            self._options["home"] = Home(lambda: self.url, lambda: self._authority, post)
         tls = self._certificates() if self._tls else None
         world = build_world(self.clock, seed=self._seed, token=self.token, options=self._options)
         self._world = world

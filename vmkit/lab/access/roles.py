@@ -72,6 +72,14 @@ def _role(name: str, rules: list[dict[str, Any]], *, labels: dict[str, str] | No
     }
 
 
+def _aggregating(name: str, *, into: str = "") -> Object:
+    """A role for people, made of what others add to it; its rules are filled in by a controller."""
+    label = "rbac.authorization.k8s.io/aggregate-to-"
+    role = _role(name, [], labels={label + into: "true"} if into else None)
+    role["aggregationRule"] = {"clusterRoleSelectors": [{"matchLabels": {label + name: "true"}}]}
+    return role
+
+
 def _binding(name: str, role: str, *groups: str) -> Object:
     return {
         "apiVersion": f"{_GROUP}/v1",
@@ -90,7 +98,7 @@ def seed_objects() -> list[Object]:
     """Cluster roles and their bindings."""
     view = [_rule(group, resources, _READ) for group, resources in _VIEW]
     secrets = _rule("", ["secrets", "pods/attach", "pods/exec", "pods/portforward", "pods/proxy"], _READ)
-    edit = [secrets, *(_rule(group, resources, _WRITE) for group, resources in _EDIT), *view]
+    edit = [secrets, *(_rule(group, resources, _WRITE) for group, resources in _EDIT)]
     edit.append(_rule("", ["serviceaccounts"], ["impersonate"]))
     edit.append(_rule("", ["serviceaccounts/token"], ["create"]))
     edit.append(_rule("coordination.k8s.io", ["leases"], _READ))
@@ -100,9 +108,12 @@ def seed_objects() -> list[Object]:
     everything = {"apiGroups": ["*"], "resources": ["*"], "verbs": ["*"]}
     return [
         _role("cluster-admin", [everything, {"nonResourceURLs": ["*"], "verbs": ["*"]}]),
-        _role("admin", [roles_rule, reviews, *edit]),
-        _role("edit", edit, labels={aggregate + "admin": "true"}),
-        _role("view", view, labels={aggregate + "edit": "true"}),
+        _aggregating("admin"),
+        _aggregating("edit", into="admin"),
+        _aggregating("view", into="edit"),
+        _role("system:aggregate-to-admin", [roles_rule, reviews], labels={aggregate + "admin": "true"}),
+        _role("system:aggregate-to-edit", edit, labels={aggregate + "edit": "true"}),
+        _role("system:aggregate-to-view", view, labels={aggregate + "view": "true"}),
         _role("system:discovery", [{"nonResourceURLs": _DISCOVERY, "verbs": ["get"]}]),
         _role(
             "system:public-info-viewer",

@@ -22,6 +22,7 @@ def register_handlers(context: Context, tokens: Tokens) -> None:
 def build_controllers(context: Context, tokens: Tokens) -> list[Controller]:
     """All of them, those first whose results the others read."""
     from vmkit.lab.controllers.accounts import RootCertificateController, ServiceAccountController, TokenController
+    from vmkit.lab.controllers.aggregation import AggregationController
     from vmkit.lab.controllers.definitions import DefinitionController
     from vmkit.lab.controllers.deployments import DeploymentController
     from vmkit.lab.controllers.garbage import GarbageCollector
@@ -34,6 +35,7 @@ def build_controllers(context: Context, tokens: Tokens) -> list[Controller]:
     return [
         DefinitionController(context),
         NamespaceController(context),
+        AggregationController(context),
         ServiceAccountController(context),
         RootCertificateController(context),
         TokenController(context, tokens),

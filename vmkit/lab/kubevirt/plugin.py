@@ -18,6 +18,7 @@ from vmkit.lab.kubevirt.pools import PoolController, ReplicaSetController
 from vmkit.lab.kubevirt.release import LATEST, RELEASES
 from vmkit.lab.kubevirt.resources import SUBRESOURCES, Types, build_aggregated_api
 from vmkit.lab.kubevirt.restores import RestoreController
+from vmkit.lab.kubevirt.roles import build_roles
 from vmkit.lab.kubevirt.routes import Handler, Route, page_not_found
 from vmkit.lab.kubevirt.scheduling import Rooms
 from vmkit.lab.kubevirt.snapshots import SnapshotController
@@ -167,4 +168,5 @@ class KubeVirt:
             },
             *build_instancetypes(),
             *build_preferences(),
+            *build_roles(),
         ]
