@@ -65,7 +65,8 @@ class Vmkit:
             namespace: the namespace of names without one; else the context's.
             connections: how many requests may be under way at once.
             request_timeout_seconds: how long the server may be silent during one request.
-            on_warning: told of each different warning the server sends along.
+            on_warning: told of each different warning the server sends along, and once when it does not answer
+                and is asked again.
 
         Raises:
             ConfigError: there is no kubeconfig that can be used.

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.cluster.peer import QUICK, Answer, Peer, Seen, listing, refuse, reply, vm, write_kubeconfig
-from vmkit.cluster import Resource, Session
+from vmkit.cluster import Resource, RetryPolicy, Session
 from vmkit.cluster.resources import DATA_VOLUMES, SECRETS, VIRTUAL_MACHINE_INSTANCES, VIRTUAL_MACHINES
 from vmkit.errors import (
     AlreadyExists,
@@ -208,6 +208,21 @@ def test_a_server_that_does_not_answer_in_time_is_told_from_one_that_is_not_ther
     finally:
         never.set()
     assert "did not answer in time" in caught.value.message
+
+
+def test_a_silent_server_is_asked_about_three_times_and_that_is_said_once(peer: Peer, tmp_path: Path) -> None:
+    never = threading.Event()
+    heard: list[str] = []
+    peer.script(Answer(hold=never))
+    patient = RetryPolicy(base_seconds=0.001, cap_seconds=0.001)
+    more = {"request_timeout_seconds": 0.2, "retry": patient, "on_warning": heard.append}
+    try:
+        with peer.connect(tmp_path, **more) as session, pytest.raises(FateUnknown):
+            session.get(VIRTUAL_MACHINES, "web-1")
+    finally:
+        never.set()
+    assert 2 <= len(peer.seen) <= 3
+    assert heard == [f"no answer from {peer.url} yet; trying again"]
 
 
 def test_a_server_that_speaks_no_tls_is_said_to(peer: Peer, tmp_path: Path) -> None:

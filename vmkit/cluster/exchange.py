@@ -17,10 +17,12 @@ from vmkit.cluster.failures import Asked, error_from_reply, explain_unauthorized
 from vmkit.cluster.kubeconfig import Credentials, read_token_expiry
 from vmkit.cluster.retry import RetryPolicy, may_repeat, repeat
 from vmkit.cluster.transport import Reply, Request, Transport
-from vmkit.errors import ClusterError, Unauthorized
+from vmkit.errors import ClusterError, Unauthorized, Unreachable
 
 JSON: Final = "application/json"
 encode_json: Final = msgspec.json.Encoder().encode
+_SILENCE_SECONDS: Final = 1.0
+"""A request that took so long, or the whole of a shorter timeout, without an answer is worth a word."""
 _decode: Final = msgspec.json.Decoder().decode
 
 
@@ -99,7 +101,19 @@ class Exchange:
             attempts = self.policy.attempts if self.transport.contacted else self.policy.first_contact_attempts
             if attempts <= 1 or not may_repeat(error, idempotent=safe):
                 raise
-            return repeat(error, once, policy=self.policy, idempotent=safe, attempts=attempts, began=began)
+            timeout_seconds = self.transport.timeout_seconds
+            silent = time.monotonic() - began >= min(_SILENCE_SECONDS, timeout_seconds)
+            if silent and isinstance(error, Unreachable):
+                self._tell(f"no answer from {self.transport.server} yet; trying again")
+            return repeat(
+                error,
+                once,
+                policy=self.policy,
+                idempotent=safe,
+                attempts=attempts,
+                began=began,
+                timeout_seconds=timeout_seconds,
+            )
 
     def call_for_object(
         self,
@@ -149,6 +163,10 @@ class Exchange:
     def _warn(self, reply: Reply) -> None:
         # RFC 7234 5.5: 299 - "text", possibly several.
         text = reply.headers["warning"].partition('"')[2].rpartition('"')[0].replace('\\"', '"')
+        self._tell(text)
+
+    def _tell(self, text: str) -> None:
+        """Passes on each different warning once."""
         if self._on_warning is None or not text:
             return
         with self._lock:

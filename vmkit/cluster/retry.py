@@ -38,6 +38,9 @@ class RetryPolicy:
     cap_seconds: float = 8.0
 
 
+SILENT_TRIES = 3
+"""About so many requests, each of the whole request timeout, are spent on a server that does not answer."""
+
 NEVER = RetryPolicy(attempts=1, first_contact_attempts=1)
 """Repeats nothing."""
 
@@ -69,6 +72,7 @@ def repeat(
     idempotent: bool,
     attempts: int,
     began: float,
+    timeout_seconds: float,
 ) -> T:
     """Sends again after ``first``, until it succeeds, fails for good, or patience ends.
 
@@ -79,6 +83,8 @@ def repeat(
         idempotent: whether the request may be repeated when nobody knows whether it was carried out.
         attempts: how many in all, the first included.
         began: the `time.monotonic` instant of the first attempt.
+        timeout_seconds: how long one request may take. Where no answer comes, patience is `SILENT_TRIES` of them,
+            and never more than the policy's.
 
     Raises:
         ClusterError: the last attempt's error.
@@ -90,10 +96,7 @@ def repeat(
         return send() if not errors else _throw(errors.pop())
 
     retrying = tenacity.Retrying(
-        stop=tenacity.stop_any(
-            tenacity.stop_after_attempt(attempts),
-            tenacity.stop_before_delay(began + policy.deadline_seconds - time.monotonic()),
-        ),
+        stop=_stop(policy, attempts=attempts, began=began, timeout_seconds=timeout_seconds),
         wait=_wait(policy),
         retry=tenacity.retry_if_exception(
             lambda error: isinstance(error, ClusterError) and may_repeat(error, idempotent=idempotent)
@@ -105,6 +108,20 @@ def repeat(
 
 def _throw(error: ClusterError) -> T:  # type: ignore[type-var]
     raise error
+
+
+def _stop(
+    policy: RetryPolicy, *, attempts: int, began: float, timeout_seconds: float
+) -> Callable[[tenacity.RetryCallState], bool]:
+    def over(state: tenacity.RetryCallState) -> bool:
+        error = state.outcome.exception() if state.outcome is not None else None
+        patience = policy.deadline_seconds
+        if isinstance(error, Unreachable):
+            patience = min(patience, SILENT_TRIES * timeout_seconds)
+        late = time.monotonic() - began + state.upcoming_sleep >= patience
+        return late or state.attempt_number >= attempts
+
+    return over
 
 
 def _wait(policy: RetryPolicy) -> Callable[[tenacity.RetryCallState], float]:

@@ -89,8 +89,8 @@ class Session:
             connections: kept open at most; as many requests can be under way without new ones.
             request_timeout_seconds: how long the server may be silent.
             retry: how patient to be.
-            on_warning: told of each different warning the server sends along (deprecated fields ...), from
-                whichever thread met it.
+            on_warning: told of each different warning the server sends along (deprecated fields ...), and once
+                when it does not answer and is asked again; from whichever thread met it.
 
         Raises:
             ConfigError: no usable configuration.
