@@ -249,3 +249,40 @@ def test_an_import_goes_to_stdout_or_to_a_folder(run: Run, tmp_path: Path):
     assert run("template", "import", str(source), "--name", "mine", "--folder", str(tmp_path / "t")).code == 0
     assert run("template", "render", str(tmp_path / "t" / "mine.yaml"), "x").code == 0
     assert run("template", "import", str(tmp_path)).code == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "hint"),
+    [
+        (("create", "web", "-t", "debian", "--count", "0"), "leave it out"),
+        (("create", "web", "-t", "./none.yaml"), "vmkit template list"),
+        (("create", "web", "-t", "./folder"), "a template file that you may read"),
+        (("create", "web", "-t", "debian", "--ssh-key", "./none"), "a file that you may read"),
+        (("create", "web", "-t", "debian", "--ssh-key", "./bytes"), "a text file"),
+        (("create", "web", "-t", "debian", "--set-file", "cpu=./folder"), "a file that you may read"),
+        (("create", "-f", "./none"), "a fleet file that you may read"),
+        (("create", "-f", "./bytes"), "UTF-8"),
+        (("get", "-f", "./none"), "a file that you may read"),
+        (("get", "-f", "./bytes"), "one name a line"),
+        (("create", "web", "-t", "debian", "--set", "cpu=1", "--set", "cpu=2"), "keep one of --set cpu=..."),
+        (("create", "web", "-t", "debian", "--set", "cpu=100"), "write, for example, cpu="),
+        (("get", "-l", "=="), "app=web,tier!=test"),
+        (("stop", "-l", "a=b,", "--yes"), "app=web,tier!=test"),
+    ],
+)
+def test_an_error_says_in_one_line_what_and_in_one_what_to_do(
+    vmkit: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...], hint: str
+):
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "bytes").write_bytes(b"\xff\xfe")
+    monkeypatch.chdir(tmp_path)
+    ran = vmkit(*arguments)
+    error, advice = ran.err.splitlines()
+    assert (ran.code, ran.out) == (2, "")
+    assert error.startswith("error: ")
+    assert advice.startswith("hint: ")
+    assert hint in advice
+
+
+def test_the_help_says_what_a_small_share_allows(vmkit: Run):
+    assert "allows at least one" in " ".join(vmkit("stop", "--help").out.split())

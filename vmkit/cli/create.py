@@ -78,7 +78,7 @@ def read_pairs(texts: tuple[str, ...], *, where: str, example: str) -> dict[str,
         if not equals or not key:
             raise UsageError(f"{where} {text!r} is not KEY=VALUE", hint=f"write {where} {example}", where=where)
         if key in pairs:
-            raise UsageError(f"{where} gives {key!r} twice", where=where)
+            raise UsageError(f"{where} gives {key!r} twice", hint=f"keep one of {where} {key}=...", where=where)
         pairs[key] = value
     return pairs
 
@@ -97,9 +97,13 @@ def _read(name: str, where: str) -> str:
     try:
         return path.read_text(encoding="utf-8")
     except UnicodeDecodeError:
-        raise UsageError(f"{where}: {name} is not UTF-8 text", where=where) from None
+        raise UsageError(f"{where}: {name} is not UTF-8 text", hint="give a text file", where=where) from None
     except OSError as problem:
-        raise UsageError(f"{where}: {name} cannot be read: {problem.strerror}", where=where) from None
+        raise UsageError(
+            f"{where}: {name} cannot be read: {problem.strerror}",
+            hint="give the path of a file that you may read",
+            where=where,
+        ) from None
 
 
 def read_ssh_keys(texts: tuple[str, ...]) -> tuple[str, ...]:
@@ -213,7 +217,9 @@ def create(
     from_files = read_answer_files(app, set_file)
     twice = sorted(set(answers) & set(from_files))
     if twice:
-        raise UsageError(f"{twice[0]!r} is given by --set and by --set-file", where="--set-file")
+        raise UsageError(
+            f"{twice[0]!r} is given by --set and by --set-file", hint="keep one of them", where="--set-file"
+        )
     asked: dict[str, Any] = {
         "template": template or "",
         "set": {**answers, **from_files},

@@ -365,7 +365,8 @@ def max_changes_option(function: F) -> F:
         metavar="N|N%",
         type=LIMIT,
         heading=SAFETY,
-        help="Refuse, before anything is changed, to change more than so many of the VMs (or such a share).",
+        help="Refuse, before anything is changed, to change more than so many of the VMs, or such a share; "
+        "a share above 0% allows at least one.",
     )(function)
     return decorated
 

@@ -12,6 +12,7 @@ from typing import Any, Final, TypeVar
 from vmkit.cli.options import SELECTION, argument, complete_vms, option
 from vmkit.errors import ConfigError, ManifestError, UsageError
 from vmkit.vm.reference import VmRef, parse_vm_ref
+from vmkit.vm.selector import check_selector
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -99,6 +100,8 @@ def selection_options(*, everything: bool = True) -> Callable[[F], F]:
             every: bool = False,
             **kwargs: Any,
         ) -> Any:
+            if selector:
+                check_selector(selector)
             chosen = Chosen(names, files, selector or "", all_namespaces, every)
             return function(*args, chosen=chosen, **kwargs)
 
@@ -152,9 +155,15 @@ def _read(file: str) -> str:
         with Path(file).open(encoding="utf-8") as opened:
             return opened.read(_MOST_CHARACTERS)
     except UnicodeDecodeError as error:
-        raise ConfigError(f"{file} is no text in UTF-8", where=file) from error
+        raise ConfigError(
+            f"{file} is no text in UTF-8", hint="write one name a line, or give manifests", where=file
+        ) from error
     except OSError as error:
-        raise ConfigError(f"{file} cannot be read: {error.strerror}", where=file) from error
+        raise ConfigError(
+            f"{file} cannot be read: {error.strerror}",
+            hint="give the path of a file that you may read",
+            where=file,
+        ) from error
 
 
 def parse_names(text: str, *, where: str, default_namespace: str) -> tuple[VmRef, ...]:

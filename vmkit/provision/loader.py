@@ -114,11 +114,19 @@ def read_template(path: Path, *, origin: str = "given") -> Template:
             raise TemplateError("the file is too large for a template", where=str(path))
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
-        raise TemplateError(f"there is no file {path}", where=str(path)) from None
+        raise TemplateError(
+            f"there is no file {path}",
+            hint="check the path, or name a template; vmkit template list shows them",
+            where=str(path),
+        ) from None
     except UnicodeDecodeError as problem:
         raise TemplateError(f"not UTF-8 text (byte {problem.start})", where=str(path)) from None
     except OSError as problem:
-        raise TemplateError(f"cannot be read: {problem.strerror}", where=str(path)) from None
+        raise TemplateError(
+            f"{path} cannot be read: {problem.strerror}",
+            hint="give the path of a template file that you may read",
+            where=str(path),
+        ) from None
     return dataclasses.replace(parse_template(text, where=str(path)), path=path, origin=origin)
 
 

@@ -148,9 +148,20 @@ def read_answer(parameter: Parameter, value: Any) -> Any:
 def _error(parameter: Parameter, problem: str, hint: str = "") -> AnswerError:
     return AnswerError(
         f"parameter {parameter.name!r} {problem}",
-        hint=hint or (f"it takes {parameter.bounds}" if parameter.bounds else parameter.help),
+        hint=hint or _advice(parameter, problem),
         where=parameter.name,
     )
+
+
+def _advice(parameter: Parameter, problem: str) -> str:
+    """What to write instead; the bounds only where the problem has not named them already."""
+    if not parameter.bounds:
+        return parameter.help
+    if parameter.bounds not in problem:
+        return f"it takes {parameter.bounds}"
+    known = (parameter.default, parameter.minimum_text, parameter.maximum_text, *parameter.choices)
+    example = "" if parameter.secret else next((str(text) for text in known if text not in (None, "")), "")
+    return f"write, for example, {parameter.name}={example}" if example else parameter.help
 
 
 def _shown(parameter: Parameter, value: Any) -> str:

@@ -71,7 +71,9 @@ def expand_count(request: CreateRequest, count: int) -> list[CreateRequest]:
         UsageError: the count is not 1 to `MAX_COUNT`.
     """
     if not 1 <= count <= MAX_COUNT:
-        raise UsageError(f"a count of {count} is not 1 to {MAX_COUNT}", where="--count")
+        raise UsageError(
+            f"a count of {count} is not 1 to {MAX_COUNT}", hint="leave it out for a single VM", where="--count"
+        )
     if count == 1:
         return [request]
     match = _NUMBERED.fullmatch(request.name)
@@ -131,9 +133,15 @@ def read_fleet(path: Path) -> list[CreateRequest]:
     try:
         text = path.read_text(encoding="utf-8")
     except OSError as problem:
-        raise ManifestError(f"{path} cannot be read: {problem.strerror}", where=str(path)) from None
+        raise ManifestError(
+            f"{path} cannot be read: {problem.strerror}",
+            hint="give -f the path of a fleet file that you may read",
+            where=str(path),
+        ) from None
     except UnicodeDecodeError:
-        raise ManifestError(f"{path} is not UTF-8 text", where=str(path)) from None
+        raise ManifestError(
+            f"{path} is not UTF-8 text", hint="a fleet file is YAML, saved as UTF-8", where=str(path)
+        ) from None
     return parse_fleet(text, where=str(path), base=path.parent)
 
 
