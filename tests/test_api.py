@@ -130,3 +130,12 @@ def test_a_kubeconfig_that_is_none_is_named(tmp_path: Path) -> None:
     path.write_text("clusters: [")
     with pytest.raises(ConfigError, match="config"):
         Vmkit.connect(kubeconfig=path)
+
+
+def test_templates_are_checked_rendered_and_made_without_a_cluster() -> None:
+    assert [finding for finding in Vmkit.lint("debian") if finding.severity == "error"] == []
+    [vm] = [each for each in Vmkit.render("web-1", "debian", set={"cpu": 3}) if each["kind"] == "VirtualMachine"]
+    assert vm["spec"]["template"]["spec"]["domain"]["cpu"]["sockets"] == 3
+    imported = Vmkit.import_template(vm, name="mine")
+    assert imported.name == "mine"
+    assert "kind: Template" in imported.text

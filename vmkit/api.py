@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from vmkit.plan.model import Result
     from vmkit.power import Selection
     from vmkit.provision.catalog import Catalog
+    from vmkit.provision.importing import Imported
+    from vmkit.provision.lint import Finding
     from vmkit.provision.options import CreateResult
     from vmkit.provision.request import CreateRequest
     from vmkit.scheduling import Scheduling
@@ -183,6 +185,54 @@ class Vmkit:
         from vmkit.provision.catalog import Catalog
 
         return Catalog(directories)
+
+    @staticmethod
+    def lint(name: str, *directories: str | Path) -> list[Finding]:
+        """What would be refused, lose data or surprise, in a template: its name, or the path of its file.
+
+        Raises:
+            TemplateError: there is no such template, or it cannot be read.
+        """
+        from vmkit.provision.catalog import Catalog
+        from vmkit.provision.lint import lint_template
+
+        return lint_template(Catalog(directories).find(name))
+
+    @staticmethod
+    def render(
+        name: str,
+        template: str,
+        *,
+        set: Mapping[str, Any] | None = None,  # noqa: A002 - the command's own word
+        disks: Mapping[str, str] | None = None,
+        namespace: str = "",
+        template_dirs: Sequence[str | Path] = (),
+        show_secrets: bool = False,
+    ) -> list[dict[str, Any]]:
+        """The manifests that a template gives for a VM of that name, without asking any cluster.
+
+        Secret data is left out unless it is asked for.
+
+        Raises:
+            InputError: the name, an answer or the template is wrong.
+        """
+        from vmkit.provision.catalog import Catalog
+        from vmkit.provision.offline import render_offline
+        from vmkit.provision.request import CreateRequest
+
+        request = CreateRequest(name, template, namespace, dict(set or {}), dict(disks or {}))
+        return render_offline(request, Catalog(template_dirs), show_secrets=show_secrets)[0]
+
+    @staticmethod
+    def import_template(manifest: Mapping[str, Any], *, name: str = "") -> Imported:
+        """Makes a template of a VM, a VirtualMachineTemplate or an OpenShift Template; its ``text`` is the file.
+
+        Raises:
+            ManifestError: it is none of these.
+        """
+        from vmkit.provision.importing import import_manifest
+
+        return import_manifest(manifest, where="manifest", name=name)
 
     def create(
         self,
