@@ -16,10 +16,10 @@ import yaml
 from vmkit.lab.argocd import NAMESPACE
 from vmkit.lab.argocd.drift import find_drift, heal, judge_health, read_ignored, worst_health
 from vmkit.lab.argocd.resources import APPLICATIONS, PROJECTS
-from vmkit.lab.cdi.cron import CronError, parse_cron
 from vmkit.lab.clock import format_time
 from vmkit.lab.controller import Context, Controller
 from vmkit.lab.resources import Object, ObjectKey
+from vmkit.lab.semantics.cron import CronError, parse_cron
 from vmkit.lab.status import ApiError
 from vmkit.lab.store import Event
 

@@ -1,6 +1,6 @@
 """CDI in the practice cluster: storage profiles, data volumes, data sources, import crons, uploads.
 
-Pure parts (``capabilities``, ``profiles``, ``claims``, ``cloning``, ``transfers``, ``phases``, ``cron``) decide;
+Pure parts (``capabilities``, ``profiles``, ``claims``, ``cloning``, ``transfers`` and ``phases``) decide;
 the controllers beside them act on the store and hang every delay on the lab's clock. `register` serves the
 types and their admission, `seed_objects` are those of a finished installation, `controllers` make it work.
 """

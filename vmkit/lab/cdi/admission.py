@@ -347,7 +347,7 @@ def validate_cron(request: AdmissionRequest, obj: Object, old: Object | None) ->
 
 def find_cron_causes(name: str, spec: Mapping[str, Any]) -> list[Cause]:
     """What is wrong with a DataImportCron's spec, as a list of no or one cause."""
-    from vmkit.lab.cdi.cron import CronError, parse_cron
+    from vmkit.lab.semantics.cron import CronError, parse_cron
 
     template = (spec.get("template") or {}).get("spec") or {}
     registry = (template.get("source") or {}).get("registry")

@@ -11,7 +11,6 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import ClassVar
 
-from vmkit.lab.cdi.cron import CronError, parse_cron
 from vmkit.lab.cdi.making import MANAGER
 from vmkit.lab.cdi.resources import GROUP
 from vmkit.lab.clock import format_time, parse_time
@@ -19,6 +18,7 @@ from vmkit.lab.controller import Context, Controller
 from vmkit.lab.resources import Object, ObjectKey
 from vmkit.lab.rook.classes import find_default_class
 from vmkit.lab.rook.csi import CLAIMS, CLASSES, SNAPSHOTS
+from vmkit.lab.semantics.cron import CronError, parse_cron
 from vmkit.lab.store import Event
 
 CRON_LABEL = "cdi.kubevirt.io/dataImportCron"

@@ -6,11 +6,11 @@ from datetime import UTC, datetime
 from typing import ClassVar, Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from vmkit.lab.cdi.cron import CronError, CronSchedule, parse_cron
 from vmkit.lab.clock import format_time, parse_time
 from vmkit.lab.controller import Context, Controller
 from vmkit.lab.controllers.ownership import controller_of, controller_reference, is_controlled_by
 from vmkit.lab.resources import Object, ObjectKey
+from vmkit.lab.semantics.cron import CronError, CronSchedule, parse_cron
 from vmkit.lab.store import Event
 
 _MANAGER: Final = "kube-controller-manager"

@@ -1,4 +1,4 @@
-"""Five-field cron expressions, as a DataImportCron's schedule is written; times are UTC."""
+"""Five-field cron expressions, as CronJobs, DataImportCrons and sync windows are written; times are UTC."""
 
 from __future__ import annotations
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vmkit.lab.cdi.cron import CronError, parse_cron
+from vmkit.lab.semantics.cron import CronError, parse_cron
 
 
 def at(text):
