@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final
@@ -13,7 +13,7 @@ from typing import Any, Final
 from vmkit.errors import InputError, TemplateError
 from vmkit.provision.model import API_VERSION, BUILT_IN_NAMES, KIND, Template, TemplateBody
 from vmkit.provision.parameters import Parameter, ParameterType, check_default
-from vmkit.provision.yamlread import MAX_CHARACTERS, Document, read_documents
+from vmkit.provision.yamlread import MAX_CHARACTERS, DocumentReader, read_documents
 from vmkit.units import parse_quantity
 
 _TEMPLATE_KEYS: Final = (
@@ -68,25 +68,10 @@ _JINJA_WORDS: Final = frozenset(
 )
 
 
-class _Reader:
-    """One template document and its file, for errors that know their place."""
+class _Reader(DocumentReader):
+    """One template document and its file."""
 
-    def __init__(self, document: Document, where: str) -> None:
-        self.document = document
-        self.where = where
-
-    def error(self, message: str, *path: str | int, hint: str = "") -> TemplateError:
-        place = self.document.position(*path)
-        return TemplateError(message, hint=hint, where=self.where, line=place.line, column=place.column)
-
-    def check_keys(self, mapping: Mapping[str, Any], known: Iterable[str], *path: str | int) -> None:
-        for key in mapping:
-            if key not in known:
-                close = difflib.get_close_matches(key, list(known), 1)
-                raise self.error(
-                    f"unknown key {key!r}", *path, key,
-                    hint=f"did you mean {close[0]!r}?" if close else f"known are {', '.join(known)}",
-                )  # fmt: skip
+    error_type = TemplateError
 
     def text(self, mapping: Mapping[str, Any], key: str, *path: str | int, default: str | None = "") -> str:
         value = mapping.get(key, default)

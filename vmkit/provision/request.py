@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -13,7 +12,7 @@ from typing import Any, Final
 from vmkit.errors import InputError, ManifestError, UsageError
 from vmkit.provision.model import API_VERSION
 from vmkit.provision.storage import AUTO
-from vmkit.provision.yamlread import Document, read_documents
+from vmkit.provision.yamlread import Document, DocumentReader, read_documents
 from vmkit.units import parse_bytes
 from vmkit.vm.reference import VmRef, check_vm_name
 
@@ -196,24 +195,12 @@ def parse_fleet(text: str, *, where: str = "fleet", base: Path | None = None) ->
     return requests
 
 
-class _FleetReader:
-    """A fleet's document, for errors that know their place."""
+class _FleetReader(DocumentReader):
+    """A fleet's document, and the directory that its templates are relative to."""
 
     def __init__(self, document: Document, where: str, base: Path | None) -> None:
-        self.document, self.where, self.base = document, where, base
-
-    def error(self, message: str, *path: str | int, hint: str = "") -> ManifestError:
-        place = self.document.position(*path)
-        return ManifestError(message, hint=hint, where=self.where, line=place.line, column=place.column)
-
-    def check_keys(self, mapping: Mapping[str, Any], known: Iterable[str], *path: str | int) -> None:
-        for key in mapping:
-            if key not in known:
-                close = difflib.get_close_matches(key, list(known), 1)
-                raise self.error(
-                    f"unknown key {key!r}", *path, key,
-                    hint=f"did you mean {close[0]!r}?" if close else f"known are {', '.join(known)}",
-                )  # fmt: skip
+        super().__init__(document, where)
+        self.base = base
 
     def request(self, base: CreateRequest, item: Mapping[str, Any], *path: str | int) -> CreateRequest:
         """``base`` with what ``item`` says; answers, disks and labels are added to those of ``base``."""

@@ -8,10 +8,11 @@ Numbers and nulls that kubectl reads, this reads alike.
 
 from __future__ import annotations
 
+import difflib
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import yaml
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
@@ -267,3 +268,28 @@ def read_key(node: Node, fail: Callable[[Node, str, str], Exception]) -> str:
     if node.tag not in {_STRING, _NULL, _BOOL, _INT, _FLOAT}:
         raise fail(node, f"unknown tag {node.tag!r}", "")
     return str(node.value)
+
+
+class DocumentReader:
+    """One document and its file, for errors that know their place."""
+
+    error_type: ClassVar[type[PositionedError]] = ManifestError
+
+    def __init__(self, document: Document, where: str) -> None:
+        self.document = document
+        self.where = where
+
+    def error(self, message: str, *path: str | int, hint: str = "") -> PositionedError:
+        """The error about what stands at a path of the document."""
+        place = self.document.position(*path)
+        return self.error_type(message, hint=hint, where=self.where, line=place.line, column=place.column)
+
+    def check_keys(self, mapping: Mapping[str, Any], known: Iterable[str], *path: str | int) -> None:
+        """Refuses keys that nobody knows, with the nearest one that is known."""
+        for key in mapping:
+            if key not in known:
+                close = difflib.get_close_matches(key, list(known), 1)
+                raise self.error(
+                    f"unknown key {key!r}", *path, key,
+                    hint=f"did you mean {close[0]!r}?" if close else f"known are {', '.join(known)}",
+                )  # fmt: skip
