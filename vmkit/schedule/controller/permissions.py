@@ -1,4 +1,4 @@
-"""What the controller's account has to be allowed beyond what a pass asks for, and where the controller listens."""
+"""What the account of the controller has to be allowed beyond a pass, and where the controller listens."""
 
 from __future__ import annotations
 
