@@ -26,7 +26,7 @@ def test_the_first_steps_do_the_main_job(tmp_path):
         env=own_environment(tmp_path),
         capture_output=True,
         text=True,
-        timeout=100,
+        timeout=280,
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr

@@ -33,7 +33,7 @@ def test_an_interrupted_wait_lists_what_was_asked_for(
     try:
         wait_until(session, refs, lambda view: view.power == "Stopping")
         process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=20)
+        out, err = process.communicate(timeout=60)
     finally:
         process.kill()
     assert process.returncode == 130, (out, err)
@@ -58,7 +58,7 @@ def test_an_interrupted_creation_lists_what_was_created(lab: Lab, session: Sessi
                 if event.type in ("ADDED", "MODIFIED"):
                     break
         process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=20)
+        out, err = process.communicate(timeout=60)
     finally:
         process.kill()
     assert "Traceback" not in err

@@ -256,7 +256,7 @@ def test_a_reader_who_goes_away_is_no_error(tmp_path: Path) -> None:
     process.stdout.close()
     assert process.stderr.read() == b""
     process.stderr.close()
-    assert process.wait(timeout=20) == 141
+    assert process.wait(timeout=60) == 141
 
 
 def test_a_full_disk_is_said() -> None:

@@ -141,7 +141,7 @@ class Peer:
 
     def _send(self, handler: BaseHTTPRequestHandler, answer: Answer) -> None:
         if answer.hold is not None:
-            answer.hold.wait(20)
+            answer.hold.wait(60)
         if answer.hang_up:
             self._hang_up(handler)
             return
@@ -155,7 +155,7 @@ class Peer:
             for line in answer.body.splitlines(keepends=True):
                 handler.wfile.write(b"%x\r\n%s\r\n" % (len(line), line))
                 handler.wfile.flush()
-            self._over.wait(20)
+            self._over.wait(60)
             return
         handler.send_header("Content-Length", str(len(answer.body)))
         handler.end_headers()

@@ -26,7 +26,7 @@ def test_the_example_runs_and_judges_as_its_readme_says(tmp_path: Path) -> None:
     }
     done = subprocess.run(
         ["sh", str(ROOT / "examples" / "migrate" / "run.sh")],
-        capture_output=True, text=True, timeout=100, env=environment, check=False,
+        capture_output=True, text=True, timeout=280, env=environment, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     shown = [line.split() for line in done.stdout.splitlines()]

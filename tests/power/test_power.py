@@ -281,7 +281,7 @@ def test_what_another_run_stops_meanwhile_is_no_failure(session: Session) -> Non
     barrier = threading.Barrier(3)
 
     def start() -> None:
-        barrier.wait(10)
+        barrier.wait(60)
         results.append(run_power(session, Verb.START, Selection(names=tuple(refs)), WAIT))
 
     threads = [threading.Thread(target=start) for _ in range(3)]

@@ -16,7 +16,7 @@ def test_transitions_and_decisions_are_as_fast_as_promised() -> None:
         capture_output=True,
         text=True,
         check=False,
-        timeout=100,
+        timeout=280,
         cwd=ROOT,
         env={"PYTHONPATH": str(ROOT), "PATH": ""},
     )

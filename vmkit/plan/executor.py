@@ -98,7 +98,7 @@ def run(
             if starting:
                 starting.pop().start()
                 continue
-            _hear(job, job.next_finished(unheard, sweep=interrupted), unheard, on_outcome)
+            _hear(job, job.next_finished(unheard), unheard, on_outcome)
         except KeyboardInterrupt:
             if interrupted:
                 raise
@@ -152,10 +152,14 @@ class _Job:
         self._lock = threading.Lock()
         self._end: VmkitError | None = None
 
-    def next_finished(self, unheard: set[int], *, sweep: bool) -> Iterable[int]:
-        """Waits for a result; with ``sweep`` looks through all of them from time to time."""
+    def next_finished(self, unheard: set[int]) -> Iterable[int]:
+        """Waits for a result, and looks through all of them from time to time.
+
+        Never waits without an end: a signal that arrives just before a thread blocks does not wake it, and Ctrl-C
+        would be heard only once a change is done.
+        """
         try:
-            return (self._finished.get(timeout=_SWEEP_SECONDS if sweep else None),)
+            return (self._finished.get(timeout=_SWEEP_SECONDS),)
         except queue.Empty:
             return [number for number in sorted(unheard) if self.results[number] is not None]
 
