@@ -20,7 +20,9 @@ _NUMBERS = itertools.count(1)
 # No test fails for a slow machine. The usual run draws the same examples each time, so that a failure is the
 # change's own; `HYPOTHESIS_PROFILE=explore` draws new ones, and many more.
 settings.register_profile("usual", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
-settings.register_profile("explore", deadline=None, max_examples=1000, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile(
+    "explore", deadline=None, max_examples=1000, suppress_health_check=[HealthCheck.too_slow]
+)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "usual"))
 _KEPT = ("VMKIT_TEST_KUBECONFIG", "VMKIT_REQUIRE_TOOLS")
 _HOME = tempfile.mkdtemp(prefix="vmkit-tests-")
