@@ -1,0 +1,8 @@
+"""``vmkit migrate``: what a VM's workloads could become, and what it takes; one file a command."""
+
+from __future__ import annotations
+
+from vmkit.cli.migrate import assess, generate, inspect
+from vmkit.cli.migrate.group import migrate
+
+__all__ = ["assess", "generate", "inspect", "migrate"]
