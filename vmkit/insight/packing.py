@@ -131,8 +131,8 @@ def decide_consolidation(servers: Iterable[Server], loads: Iterable[Load]) -> Co
     """Which servers could be off, with one to spare.
 
     Servers are emptied one after the other, the emptiest first, each only if all that is on it fits on those that
-    stay (largest first, each where the least memory is left). The largest of the emptied ones then stays on: it can
-    take over what another runs.
+    stay (largest first, each where the least memory is left). The largest of the emptied ones then stays on: it
+    can take over what another runs.
 
     A server stays on where it is told to (`Server.kept`), and where something on it cannot be moved.
     """

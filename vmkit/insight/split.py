@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from datetime import timedelta
 from enum import StrEnum
-from itertools import combinations
+from itertools import combinations, pairwise
 from statistics import median
 from typing import Final
 
@@ -128,19 +128,16 @@ def decide_split(
     rise = max(_finite(need.growth_a_day) or 0.0, 0.0) * max(horizon / timedelta(days=1), 0.0)
     safety = max(_known(margin) or 0.0, 0.0) * target
     wanted = (base, target - base, safety, rise, share * total)
-    parts: list[int] = []
-    left, reach, taken = total, 0.0, 0
+    ends = [0]
+    reach = 0.0
     for amount in wanted:
         # Ends are rounded, not lengths: rounding errors then never add up.
         reach += amount
-        end = _floor(math.ceil(reach) if reach < math.inf else reach, total)
-        part = min(max(end - taken, 0), left)
-        parts.append(part)
-        left -= part
-        taken += part
+        ends.append(max(_floor(math.ceil(reach) if reach < math.inf else reach, total), ends[-1]))
+    held, moving, safe, rising, spare = (end - begin for begin, end in pairwise(ends))
     # Redundancy is not missing where the use itself fits.
     short = max(math.ceil(min(target + safety, 2.0**63)) - total, 0)
-    return Split(total, *parts, left, 0, short)
+    return Split(total, held, moving, safe, rising, spare, just_in_case=total - ends[-1], deficit=short)
 
 
 def compute_percentile(values: Sequence[float], share: float) -> float | None:
