@@ -1,7 +1,7 @@
 """Builds a small disk of an old web server, without root: python build_small.py old-web.qcow2
 
 It holds what an inspection looks at (package lists, units, configuration, the application), not a system that
-boots; build-debian.sh makes one of those. Needs mke2fs (e2fsprogs) and, for qcow2, qemu-img (qemu-utils).
+boots; build_debian.py makes one of those. Needs mke2fs (e2fsprogs) and, for qcow2, qemu-img (qemu-utils).
 """
 
 from __future__ import annotations
