@@ -1,9 +1,9 @@
 """Builds a whole Debian that boots, with the guest's services on it: python build_debian.py web.qcow2 data.qcow2
 
 The first disk has a GPT with GRUB for BIOS and the root file system; the second is one file system without a
-table, mounted on /srv/data. Nothing is mounted and no loop device is used: mke2fs fills the file systems, and GRUB's two
-first stages are put where grub-install would have put them. Takes a minute or two. Needs mmdebstrap, e2fsprogs,
-gdisk and qemu-utils; runs as root, or as anybody where unprivileged user namespaces are allowed.
+table, mounted on /srv/data. Nothing is mounted and no loop device is used: mke2fs fills the file systems, and
+GRUB's two first stages are put where grub-install would have put them. Takes a minute or two. Needs mmdebstrap,
+e2fsprogs, gdisk and qemu-utils; runs as root, or as anybody where unprivileged user namespaces are allowed.
 """
 
 from __future__ import annotations
