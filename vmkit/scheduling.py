@@ -26,7 +26,6 @@ from vmkit.schedule.running.hands import Judgement
 from vmkit.schedule.running.importing import Imported, read_imports
 from vmkit.schedule.running.overrides import Override, set_override
 from vmkit.schedule.running.passing import PassOptions, Seen, run_pass
-from vmkit.schedule.running.records import Entry, parse_history
 from vmkit.schedule.running.settings import Settings
 from vmkit.schedule.running.simulate import OWNER_LABEL, SimulatedVm, simulate_vm
 from vmkit.schedule.running.subjects import read_subject, read_subjects, read_surroundings
@@ -34,6 +33,7 @@ from vmkit.schedule.running.switch import Switch
 from vmkit.schedule.running.undo import undo_run
 from vmkit.schedule.vetoes import Policy
 from vmkit.vm.contract import Verb
+from vmkit.vm.history import Entry, parse_history
 from vmkit.vm.reference import VmRef
 from vmkit.vm.state import VmView, read_vm
 

@@ -13,9 +13,9 @@ from vmkit.cluster import Session
 from vmkit.cluster.resources import VIRTUAL_MACHINES
 from vmkit.errors import VmkitError
 from vmkit.schedule.running import PassOptions, run_pass
-from vmkit.schedule.running.records import parse_history
 from vmkit.schedule.state import STATE, parse_state
 from vmkit.scheduling import PowerHands
+from vmkit.vm.history import parse_history
 
 
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])

@@ -11,10 +11,10 @@ from vmkit.cluster.resources import CONFIG_MAPS, NAMESPACES, NODES, VIRTUAL_MACH
 from vmkit.errors import LimitExceeded, UsageError
 from vmkit.plan import Plan
 from vmkit.schedule.running import PassOptions, read_settings, run_pass
-from vmkit.schedule.running.records import parse_history
 from vmkit.schedule.running.switch import Switch
 from vmkit.schedule.vetoes import Policy
 from vmkit.units import Limit
+from vmkit.vm.history import parse_history
 
 
 def test_a_day_of_a_vm_with_office_hours(shop: World) -> None:

@@ -2,108 +2,15 @@
 
 from __future__ import annotations
 
-import json
-import secrets
-from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any
 
 from vmkit.cluster.resources import VIRTUAL_MACHINES
 from vmkit.cluster.session import Session
-from vmkit.errors import ScheduleError
-from vmkit.schedule.sources import LAST_ACTION, parse_instant
 from vmkit.schedule.state import STATE, StoredState, render_state
+from vmkit.vm.history import HISTORY, LAST_ACTION, Entry, add_entry, describe_action, new_run_id, parse_history
 from vmkit.vm.state import VmView
 
-HISTORY: Final = "vmkit.io/history"
-"""Annotation: what was done to the VM, oldest first, as JSON. Exports leave it out."""
-KEPT_ENTRIES: Final = 16
-_MAX_CHARACTERS: Final = 32_768
-_MAX_TEXT: Final = 240
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """One thing that was done to a VM.
-
-    Attributes:
-        run: the id of the run that did it.
-        at: when.
-        verb: "start", "stop", "warn".
-        code, text: why.
-        generation: the VM's metadata.generation once it was done: where that is another now, its spec was changed.
-    """
-
-    run: str
-    at: datetime
-    verb: str
-    code: str
-    text: str
-    generation: int = 0
-
-    def to_dict(self) -> dict[str, Any]:
-        """As the annotation and programs have it."""
-        return {
-            "run": self.run,
-            "at": self.at.isoformat().replace("+00:00", "Z"),
-            "verb": self.verb,
-            "code": self.code,
-            "text": self.text,
-            "generation": self.generation,
-        }
-
-
-def new_run_id(at: datetime) -> str:
-    """A run's id: sorts by time, and is another each time."""
-    return f"{at.astimezone(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
-
-
-def parse_history(annotations: Mapping[str, str]) -> tuple[Entry, ...]:
-    """Reads a VM's history, oldest first; empty where there is none.
-
-    Raises:
-        ScheduleError: it is not what vmkit wrote.
-    """
-    text = annotations.get(HISTORY)
-    if text is None:
-        return ()
-    try:
-        if len(text) > _MAX_CHARACTERS:
-            raise ValueError
-        return tuple(
-            Entry(
-                str(one["run"]),
-                parse_instant(one["at"]),
-                str(one["verb"]),
-                str(one["code"]),
-                str(one["text"]),
-                int(one.get("generation", 0)),
-            )
-            for one in json.loads(text)
-        )
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, ScheduleError) as error:
-        raise ScheduleError(
-            f"{HISTORY} is not what vmkit wrote",
-            hint="take the annotation away; the VM's history then starts anew",
-        ) from error
-
-
-def add_entry(annotations: Mapping[str, str], entry: Entry) -> str:
-    """The history with one more entry, and without those too old to be kept."""
-    try:
-        before = parse_history(annotations)
-    except ScheduleError:
-        before = ()  # Nothing is decided by it: what cannot be read makes room for what can.
-    entry = Entry(entry.run, entry.at, entry.verb, entry.code, entry.text[:_MAX_TEXT], entry.generation)
-    kept = [*before, entry][-KEPT_ENTRIES:]
-    return json.dumps([one.to_dict() for one in kept], separators=(",", ":"))
-
-
-def describe_action(entry: Entry) -> str:
-    """The text of the last-action annotation."""
-    at = entry.at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    return f"{entry.verb} at {at}: {entry.text[:_MAX_TEXT]} (run {entry.run})"
+__all__ = ["Entry", "new_run_id", "parse_history", "write_state"]
 
 
 def write_state(

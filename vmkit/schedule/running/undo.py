@@ -17,9 +17,10 @@ from vmkit.plan.model import failed
 from vmkit.schedule.rules import Side
 from vmkit.schedule.running.acting import object_of
 from vmkit.schedule.running.hands import Hands
-from vmkit.schedule.running.records import Entry, new_run_id, parse_history, write_state
+from vmkit.schedule.running.records import write_state
 from vmkit.schedule.running.switch import Switch
 from vmkit.schedule.state import STATE, StoredState, parse_state
+from vmkit.vm.history import Entry, new_run_id, parse_history
 from vmkit.vm.state import PowerState, VmView, read_vm
 
 _REVERSE: Final = {"start": Side.STOP, "stop": Side.START}
