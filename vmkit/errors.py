@@ -20,6 +20,7 @@
     │   ├── AlreadyExists           409 on create
     │   ├── Conflict                409: somebody else changed it, or its state forbids it
     │   ├── Invalid                 400 and 422: admission said no
+    │   │   └── QueryTooLarge       more than a monitoring system reads for one query
     │   ├── Throttled               429
     │   ├── ServerFault             5xx
     │   ├── Expired                 410: a list or watch position is too old
@@ -235,6 +236,12 @@ class Conflict(ClusterError):
 
 class Invalid(ClusterError):
     code = "Invalid"
+
+
+class QueryTooLarge(Invalid):
+    """A query that reads more samples, or takes longer, than the monitoring system allows: ask for less."""
+
+    code = "QueryTooLarge"
 
 
 class Throttled(ClusterError):
