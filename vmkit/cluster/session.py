@@ -18,8 +18,9 @@ from vmkit.cluster.exchange import JSON, Exchange, build_query, encode_json, rea
 from vmkit.cluster.failures import Asked, malformed
 from vmkit.cluster.kubeconfig import Credentials, find_place
 from vmkit.cluster.listing import Listing, Page, RawPage, read_page
-from vmkit.cluster.resources import KNOWN, SELF_SUBJECT_ACCESS_REVIEWS, Resource, read_identity
+from vmkit.cluster.resources import KNOWN, SELF_SUBJECT_ACCESS_REVIEWS, SERVICES, Resource, read_identity
 from vmkit.cluster.retry import RetryPolicy
+from vmkit.cluster.transport import Reply, Request
 from vmkit.cluster.watch import Watch
 from vmkit.errors import AlreadyExists, FateUnknown, ManifestError, MissingApi, NotFound, ServerFault
 
@@ -53,6 +54,7 @@ class Session:
         retry: RetryPolicy | None = None,
         on_warning: Callable[[str], None] | None = None,
     ) -> None:
+        self._credentials = credentials
         self._exchange = Exchange(
             credentials,
             connections=connections,
@@ -102,6 +104,16 @@ class Session:
             request_timeout_seconds=request_timeout_seconds,
             retry=retry,
             on_warning=on_warning,
+        )
+
+    def sibling(self, *, request_timeout_seconds: float, retry: RetryPolicy, connections: int = 2) -> Session:
+        """Another session with the same cluster and credentials, with another patience. To be closed by itself."""
+        return Session(
+            self._credentials,
+            namespace=self.namespace,
+            connections=connections,
+            request_timeout_seconds=request_timeout_seconds,
+            retry=retry,
         )
 
     @property
@@ -195,11 +207,13 @@ class Session:
         field_selector: str = "",
         resource_version: str = "",
         timeout_seconds: float | None = None,
+        on_listed: Callable[[], None] | None = None,
     ) -> Watch:
         """Changes as they come, for ``timeout_seconds`` or until closed. ``namespace=None`` means all namespaces.
 
         From ``resource_version`` on; where empty, the objects there are come first, as ADDED. Survives cut
-        connections and forgotten versions; see `WatchEvent`.
+        connections and forgotten versions; see `WatchEvent`. ``on_listed`` is told whenever all objects
+        there are have come, after a list was read.
         """
         asked = Asked("watch", resource, namespace)
         source = _WatchSource(self, self._exchange, asked, label_selector, field_selector)
@@ -209,6 +223,7 @@ class Session:
             resource_version=resource_version,
             timeout_seconds=timeout_seconds,
             policy=self._exchange.policy,
+            on_listed=on_listed,
         )
 
     # --- writing ------------------------------------------------------------------------------------------
@@ -412,6 +427,25 @@ class Session:
             idempotent=idempotent or method == "GET",
         )
         return read_optional_object(reply)
+
+    def call_service(self, target: str, namespace: str, path: str, *, body: bytes, content_type: str) -> Reply:
+        """Sends a POST to a Service through the API server's proxy; needs "create" on ``services/proxy``.
+
+        Args:
+            target: the Service as the proxy names it: "name:port", "https:name:port".
+            namespace: the Service's.
+            path: at the Service, with a slash first.
+            body, content_type: what is sent.
+
+        Returns:
+            The reply, whatever its status: it is the Service's own, or the API server's.
+
+        Raises:
+            Unreachable: no answer. Nothing is repeated.
+        """
+        asked = Asked("create", SERVICES, namespace, target, subresource="proxy")
+        where = SERVICES.path(namespace, target, "proxy") + path
+        return self._exchange.transport.send(Request("POST", where, asked, body, content_type))
 
     # --- asking about the cluster -----------------------------------------------------------------------------
 
