@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from vmkit.cli.app import App
 from vmkit.cli.options import argument, group, option, pass_app
-from vmkit.errors import ExitCode
+from vmkit.errors import ExitCode, UsageError
 
 
 @group("install")
@@ -18,12 +18,19 @@ def install() -> None:
 @install.command("schedule")
 @argument("arguments", nargs=-1, metavar="[ARGUMENT]...")
 @option(
+    "--controller/--cron",
+    "controller",
+    default=False,
+    env=False,
+    help="The controller, which acts to the second, or a job that makes a pass every few minutes (default).",
+)
+@option(
     "--namespace",
     metavar="NAME",
     default="vmkit",
     show_default=True,
     env=False,
-    help="Where the job, its account and the switch that suspends it live.",
+    help="Where it, its account and the switch that suspends it live.",
 )
 @option("--image", metavar="IMAGE", required=True, help="The image that holds vmkit.")
 @option(
@@ -31,24 +38,48 @@ def install() -> None:
     "every_minutes",
     metavar="MINUTES",
     type=int,
-    default=5,
-    show_default=True,
-    help="How often a pass is made; a divisor of 60.",
+    default=None,
+    help="How often the job makes a pass; a divisor of 60.  [default: 5]",
+)
+@option(
+    "--service-monitor",
+    is_flag=True,
+    env=False,
+    help="Let a Prometheus operator read the controller's metrics.",
 )
 @pass_app
-def schedule(app: App, *, arguments: tuple[str, ...], namespace: str, image: str, every_minutes: int) -> ExitCode:
-    """Write the manifests of a CronJob that makes a pass over all VMs every few minutes.
+def schedule(
+    app: App,
+    *,
+    arguments: tuple[str, ...],
+    controller: bool,
+    namespace: str,
+    image: str,
+    every_minutes: int | None,
+    service_monitor: bool,
+) -> ExitCode:
+    """Write the manifests under which schedules run in a cluster.
 
-    An account with the rights a pass needs and no others, an admission policy that confines it to vmkit's
-    annotations and the run strategy, a network policy, and the CronJob. What follows "--" is given to
-    "vmkit schedule run".
+    An account with the rights it needs and no others, an admission policy that confines it to vmkit's
+    annotations and the run strategy, a network policy, and a CronJob or the controller's Deployment: two replicas,
+    one of which acts. What follows "--" is given to "vmkit schedule run".
 
     \b
     vmkit install schedule --image registry.example/vmkit:1.0 -- --max-changes 50%
+    vmkit install schedule --image registry.example/vmkit:1.0 --controller --service-monitor
     """
     from vmkit.report.documents import render_yaml_documents
     from vmkit.schedule.install import InstallOptions, build_manifests
 
-    options = InstallOptions(namespace=namespace, image=image, every_minutes=every_minutes, arguments=arguments)
+    if controller and every_minutes is not None:
+        raise UsageError("the controller waits for transitions, not for minutes", hint="leave --every out")
+    options = InstallOptions(
+        namespace=namespace,
+        image=image,
+        controller=controller,
+        every_minutes=5 if every_minutes is None else every_minutes,
+        service_monitor=service_monitor,
+        arguments=arguments,
+    )
     app.console.data(render_yaml_documents(build_manifests(options)))
     return ExitCode.OK
