@@ -6,7 +6,7 @@ import contextlib
 import math
 import threading
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
@@ -68,12 +68,14 @@ class Watch:
         resource_version: str,
         timeout_seconds: float | None,
         policy: RetryPolicy,
+        on_listed: Callable[[], None] | None = None,
     ) -> None:
         self._source = source
         self._asked = asked
         self._version = resource_version
         self._deadline = math.inf if timeout_seconds is None else time.monotonic() + timeout_seconds
         self._policy = policy
+        self._on_listed = on_listed
         self._known: dict[str, tuple[str, dict[str, Any]]] = {}
         self._response: urllib3.BaseHTTPResponse | None = None
         self._closed = threading.Event()
@@ -113,6 +115,8 @@ class Watch:
             try:
                 if not self._version:
                     yield from self._relist()
+                    if self._on_listed is not None:
+                        self._on_listed()
                 seen = False
                 for event in self._round():
                     failures, seen = 0, True

@@ -21,9 +21,10 @@ from vmkit.schedule.decide import Action, Decision
 from vmkit.schedule.rules import Side
 from vmkit.schedule.running.events import emit
 from vmkit.schedule.running.hands import Hands
-from vmkit.schedule.running.records import Entry, write_state
+from vmkit.schedule.running.records import write_state
 from vmkit.schedule.running.subjects import Subject, Surroundings, read_subject
 from vmkit.schedule.running.switch import Switch
+from vmkit.vm.history import Entry
 from vmkit.vm.reference import VmRef
 from vmkit.vm.state import VmView, read_vm
 
@@ -51,6 +52,8 @@ class Worker:
         switch: read before every change.
         run: the run's id.
         at: the instant of the pass.
+        may_act: asked right before every change, beside the switch: whether it is still ours to make.
+        reread: what was decided about may be old: look again before a VM is switched.
     """
 
     session: Session
@@ -60,11 +63,13 @@ class Worker:
     switch: Switch
     run: str
     at: datetime
+    may_act: Callable[[], bool] = lambda: True
+    reread: bool = False
 
     def note(self, subject: Subject, decision: Decision) -> Outcome:
         """Writes down what is to be remembered of a VM that nothing is done to; says a problem in an Event."""
-        if self.switch.is_suspended(self.session):
-            return self._suspended(subject.ref, "note")
+        if (objection := self._objection(subject.ref, "note")) is not None:
+            return objection
         if decision.problem:
             emit(self.session, subject.view, decision.reason, self.at, kind="Warning", once=decision.reason.text)
         if decision.state is not None and decision.state != subject.stored:
@@ -84,16 +89,9 @@ class Worker:
         """
         wanted = decision.action
         written: dict[str, Any] | None = None
+        old = self.reread
         for _ in range(_MAX_TRIES):
-            if self.switch.is_suspended(self.session):
-                return self._suspended(subject.ref, wanted)
-            entry = self._entry(decision, wanted, 0) if wanted is Action.WARN else None
-            try:
-                written = write_state(self.session, subject.view, decision.state, entry=entry)
-                break
-            except NotFound:
-                return skipped(subject.ref, wanted, "Gone", "it has been deleted")
-            except Conflict:
+            if old:
                 try:
                     subject = read_subject(self.session, self.surroundings, subject.ref)
                 except NotFound:
@@ -102,6 +100,16 @@ class Worker:
                 decision = self.decide(subject, side)
                 if decision.action is not wanted:
                     return self.note(subject, decision)
+            if (objection := self._objection(subject.ref, wanted)) is not None:
+                return objection
+            entry = self._entry(decision, wanted, 0) if wanted is Action.WARN else None
+            try:
+                written = write_state(self.session, subject.view, decision.state, entry=entry)
+                break
+            except NotFound:
+                return skipped(subject.ref, wanted, "Gone", "it has been deleted")
+            except Conflict:
+                old = True
         if written is None:
             return skipped(subject.ref, wanted, "Changed", "it keeps changing; the next pass looks again")
         if wanted is Action.WARN:
@@ -113,8 +121,8 @@ class Worker:
 
     def _act(self, subject: Subject, decision: Decision, view: VmView) -> Outcome:
         side = Side.START if decision.action is Action.START else Side.STOP
-        if self.switch.is_suspended(self.session):
-            return self._suspended(subject.ref, side)  # What was written down is taken up once it is turned back.
+        if (objection := self._objection(subject.ref, side)) is not None:
+            return objection  # What was written down is taken up once it is turned back.
         try:
             outcome = self.hands.act(view, side)
         except VmkitError as error:
@@ -132,6 +140,8 @@ class Worker:
             settled = replace(settled, stopped_at=None)  # Somebody else stopped it a moment ago.
         # Where this cannot be written, the next pass sees that what was begun is done.
         with contextlib.suppress(ClusterError):
+            if not self.may_act():
+                return self._done(subject.ref, side, decision)
             now = self.session.get(VIRTUAL_MACHINES, subject.ref.name, subject.ref.namespace)
             generation = now.get("metadata", {}).get("generation")
             entry = self._entry(decision, decision.action, generation if isinstance(generation, int) else 0)
@@ -149,8 +159,13 @@ class Worker:
             object_of(ref), str(verb), Status.CHANGED, decision.reason, detail=_detail(decision, self.run)
         )
 
-    def _suspended(self, ref: VmRef, verb: str) -> Outcome:
-        return skipped(ref, str(verb), "Suspended", f"{self.switch} suspends every change")
+    def _objection(self, ref: VmRef, verb: str) -> Outcome | None:
+        """Why this change may not be made now. Asked right before it."""
+        if self.switch.is_suspended(self.session):
+            return skipped(ref, str(verb), "Suspended", f"{self.switch} suspends every change")
+        if not self.may_act():
+            return skipped(ref, str(verb), "NotLeading", "another replica may have taken over")
+        return None
 
 
 def report(ref: VmRef, decision: Decision) -> Outcome:

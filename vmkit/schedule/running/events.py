@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Final, Literal
 
-from vmkit.cluster.resources import EVENTS
+from vmkit.cluster.events import write_event
 from vmkit.cluster.session import Session
-from vmkit.errors import AlreadyExists, ClusterError
 from vmkit.plan import Reason
 from vmkit.vm.state import VmView
 
 COMPONENT: Final = "vmkit-schedule"
-_MAX_TEXT: Final = 1000
 
 
 def emit(
@@ -30,29 +26,4 @@ def emit(
         kind: its type.
         once: what makes it one: the same is not said again while the first is there (an hour, usually).
     """
-    if not view.ref.name or not view.ref.namespace:
-        return
-    digest = hashlib.sha256(f"{view.uid}\x00{reason.code}\x00{once}".encode()).hexdigest()[:16]
-    stamp = at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    event = {
-        "apiVersion": EVENTS.api_version,
-        "kind": EVENTS.kind,
-        "metadata": {"name": f"{view.ref.name[:200]}.{digest}", "namespace": view.ref.namespace},
-        "involvedObject": {
-            "apiVersion": "kubevirt.io/v1",
-            "kind": "VirtualMachine",
-            "namespace": view.ref.namespace,
-            "name": view.ref.name,
-            "uid": view.uid,
-            "resourceVersion": view.resource_version,
-        },
-        "reason": reason.code,
-        "message": reason.text[:_MAX_TEXT],
-        "type": kind,
-        "source": {"component": COMPONENT},
-        "firstTimestamp": stamp,
-        "lastTimestamp": stamp,
-        "count": 1,
-    }
-    with contextlib.suppress(AlreadyExists, ClusterError):
-        session.create(EVENTS, event, view.ref.namespace)
+    write_event(session, view, reason.code, reason.text, at, component=COMPONENT, kind=kind, once=once)

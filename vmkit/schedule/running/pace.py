@@ -19,8 +19,13 @@ class Pace:
         self._lock = threading.Lock()
         self._taken: deque[float] = deque()
 
-    def take(self) -> bool:
-        """Waits for its turn; False where everything is to end."""
+    def limit(self, a_minute: int) -> None:
+        """From now on so many."""
+        with self._lock:
+            self._a_minute = a_minute
+
+    def take(self, *, wait: bool = True) -> bool:
+        """Waits for its turn; False where everything is to end, or it is not its turn and ``wait`` is false."""
         while not self._stopping.is_set():
             with self._lock:
                 now = time.monotonic()
@@ -29,6 +34,8 @@ class Pace:
                 if len(self._taken) < self._a_minute:
                     self._taken.append(now)
                     return True
-                wait = _WINDOW_SECONDS - (now - self._taken[0])
-            self._stopping.wait(wait)
+                seconds = _WINDOW_SECONDS - (now - self._taken[0])
+            if not wait:
+                return False
+            self._stopping.wait(seconds)
         return False

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
@@ -20,13 +20,14 @@ from vmkit.schedule.running.deciding import QUIET, decide_subject, needs_writing
 from vmkit.schedule.running.hands import Hands
 from vmkit.schedule.running.order import Place, decide_waves, needs, parse_place, reverse
 from vmkit.schedule.running.pace import Pace
-from vmkit.schedule.running.records import new_run_id
 from vmkit.schedule.running.settings import Settings
 from vmkit.schedule.running.subjects import Subject, Surroundings, read_subjects, read_surroundings
 from vmkit.schedule.running.switch import Switch
+from vmkit.schedule.running.vigil import Vigil
 from vmkit.schedule.running.waiting import is_down, is_up, wait_for
 from vmkit.schedule.vetoes import Policy
 from vmkit.units import Limit
+from vmkit.vm.history import new_run_id
 from vmkit.vm.reference import VmRef
 
 Confirm = Callable[[Plan], None]
@@ -87,7 +88,8 @@ class Seen:
         at: its instant.
         vms: VMs looked at; ``scheduled``: those with a schedule.
         next_at: when something may be due again; None where nothing is to come.
-        waiting: VMs for which something is due and has to wait.
+        waiting: VMs for which something is due, or has to wait.
+        open: VMs that are not at rest: what is due, waits, is to be remembered, or is a problem.
         problems: VMs somebody has to look at.
         wanted_on, wanted_off: scheduled VMs, by what their schedules want now.
     """
@@ -97,6 +99,7 @@ class Seen:
     scheduled: int = 0
     next_at: datetime | None = None
     waiting: int = 0
+    open: int = 0
     problems: int = 0
     wanted_on: int = 0
     wanted_off: int = 0
@@ -111,6 +114,7 @@ def run_pass(
     on_outcome: OnOutcome | None = None,
     on_seen: Callable[[Seen], None] | None = None,
     stopping: threading.Event | None = None,
+    vigil: Vigil | None = None,
 ) -> Result:
     """Looks at every VM once and does what is due.
 
@@ -122,6 +126,7 @@ def run_pass(
         on_outcome: told of each outcome as it comes.
         on_seen: told what was seen, before anything is done.
         stopping: once set, nothing further is begun.
+        vigil: a controller's part in it.
 
     Returns:
         An outcome for each VM that there is something to say about.
@@ -130,7 +135,7 @@ def run_pass(
         ClusterError: the VMs, or what surrounds those that are due, cannot be read; nothing was done.
         LimitExceeded, NotConfirmed: before the first change.
     """
-    job = _Pass(session, hands, options or PassOptions(), on_outcome, stopping or threading.Event())
+    job = _Pass(session, hands, options or PassOptions(), on_outcome, stopping or threading.Event(), vigil)
     job.look()
     if on_seen is not None:
         on_seen(job.seen())
@@ -154,13 +159,14 @@ class _Item:
 
 
 class _Pass:
-    def __init__(
+    def __init__(  # noqa: PLR0917 - private, and called once
         self,
         session: Session,
         hands: Hands,
         options: PassOptions,
         on_outcome: OnOutcome | None,
         stopping: threading.Event,
+        vigil: Vigil | None,
     ) -> None:
         self.options = options
         self.scheduled = 0
@@ -168,14 +174,16 @@ class _Pass:
         self._hands = hands
         self._on_outcome = on_outcome
         self._stopping = stopping
+        self._vigil = vigil
         self._vms = 0
         self._wanted = {True: 0, False: 0}
-        self._at = options.at
+        self._at = options.at if vigil is None else vigil.at
         self._next: datetime | None = None
         self._surroundings: Surroundings | None = None
         self._conditions = Conditions()
         self._items: dict[VmRef, _Item] = {}
         self._around: dict[VmRef, tuple[bool, Place]] = {}
+        self._begun: dict[Side, set[VmRef]] = {side: set() for side in Side}
         self._outcomes: list[Outcome] = []
         self._changed = False
         self._run = ""
@@ -183,10 +191,14 @@ class _Pass:
     # --- looking ----------------------------------------------------------------------------------------------
 
     def look(self) -> None:
-        """Reads the three lists, and decides as far as they go."""
+        """Reads the three lists, unless somebody has been watching, and decides as far as they go."""
         options = self.options
-        self._surroundings = read_surroundings(self._session, options.settings, options.namespace)
-        subjects = read_subjects(self._session, self._surroundings, options.namespace, options.label_selector)
+        subjects: Iterable[Subject]
+        if self._vigil is not None:
+            self._surroundings, subjects = self._vigil.surroundings, self._vigil.subjects
+        else:
+            self._surroundings = read_surroundings(self._session, options.settings, options.namespace)
+            subjects = read_subjects(self._session, self._surroundings, options.namespace, options.label_selector)
         for subject in subjects:
             self._see(subject)
         self._run = new_run_id(self.at)
@@ -206,6 +218,7 @@ class _Pass:
         except ScheduleError:
             place = Place()  # Said when it is decided about.
         self._around[subject.ref] = (is_up(view), place)
+        self._watch_begun(subject)
         decision = self._decide(subject, None)
         if effective.timetable is not None or effective.force_origin is not None:
             self.scheduled += 1
@@ -220,6 +233,14 @@ class _Pass:
             or decision.reason.code not in QUIET
         ):
             self._items[subject.ref] = _Item(subject, decision, side)
+
+    def _watch_begun(self, subject: Subject) -> None:
+        pending = subject.stored.pending if subject.stored is not None else None
+        if pending is None or self.at - pending.asked_at >= self.options.ready_timeout:
+            return
+        done = is_up if pending.side is Side.START else is_down
+        if not done(subject.view):
+            self._begun[pending.side].add(subject.ref)
 
     def _decide(self, subject: Subject, side: Side | None) -> Decision:
         return decide_subject(
@@ -254,6 +275,7 @@ class _Pass:
             scheduled=self.scheduled,
             next_at=self._next,
             waiting=sum(item.side is not None for item in self._items.values()),
+            open=len(self._items),
             problems=sum(decision.problem for decision in decisions),
             wanted_on=self._wanted[True],
             wanted_off=self._wanted[False],
@@ -344,23 +366,34 @@ class _Pass:
         worker = Worker(
             self._session, self._hands, self._surroundings, self._decide, self.options.switch, self._run, self.at
         )
+        if self._vigil is not None:
+            worker = replace(worker, may_act=self._vigil.may_act, reread=True)
         notes = [item for item in self._items.values() if item.decision.action is Action.NONE]
-        still = [
-            item for item in notes if not (item.decision.problem or needs_writing(item.decision, item.subject))
-        ]
+        still = [item for item in notes if not self._is_to_be_noted(item)]
         for item in still:
             self._tell(report(item.subject.ref, item.decision))
         self._run_all([item for item in notes if item not in still], worker.note)
         self._run_all(list(self._acting(Action.WARN).values()), worker.carry_out)
         self._run_waves(Action.STOP, worker.carry_out)
-        pace = Pace(self._starts_a_minute(), self._stopping)
+        pace, waiting = Pace(self._starts_a_minute(), self._stopping), True
+        if self._vigil is not None:
+            pace, waiting = self._vigil.pace, False
+            pace.limit(self._starts_a_minute())
 
         def start(subject: Subject, decision: Decision) -> Outcome:
-            if not pace.take():
+            if not pace.take(wait=waiting):
+                if not self._stopping.is_set():
+                    return skipped(subject.ref, "start", "Paced", "enough are started in this minute")
                 return skipped(subject.ref, "start", "Ending", "the run ended before its turn")
             return worker.carry_out(subject, decision)
 
         self._run_waves(Action.START, start)
+
+    def _is_to_be_noted(self, item: _Item) -> bool:
+        if needs_writing(item.decision, item.subject):
+            return True
+        told = self._vigil is not None and self._vigil.is_told(item.subject, item.decision)
+        return item.decision.problem and not told
 
     def _starts_a_minute(self) -> int:
         nodes = self._conditions.ready_nodes
@@ -385,11 +418,15 @@ class _Pass:
 
     def _run_waves(self, action: Action, do: Callable[[Subject, Decision], Outcome]) -> None:
         items = self._acting(action)
-        waits_for = needs({ref: self._around[ref][1] for ref in items})
+        # Who never waits has to know of whom it asked in an earlier pass.
+        before = self._begun[Side.START if action is Action.START else Side.STOP] if self._vigil else set()
+        waits_for = needs({ref: self._around[ref][1] for ref in [*items, *sorted(before - items.keys())]})
         if action is Action.STOP:
             waits_for = reverse(waits_for)
         waves = decide_waves(waits_for)
         for ref in waves.cyclic:
+            if ref not in items:
+                continue
             reason = Reason(
                 "DependencyCycle", "it and others depend on each other in a circle; it is left as it is"
             )
@@ -398,7 +435,7 @@ class _Pass:
         failed: set[VmRef] = set()
         asked: set[VmRef] = set()
         for number, step in enumerate(waves.steps):
-            if number and asked:
+            if number and asked and self._vigil is None:
                 # What earlier steps asked for has to be so before the next begins.
                 seconds = self.options.ready_timeout.total_seconds()
                 done = is_up if action is Action.START else is_down
@@ -406,7 +443,9 @@ class _Pass:
                 asked = set()
             ready = []
             for ref in step:
-                blocking = sorted(waits_for[ref] & failed)
+                if ref not in items:
+                    continue
+                blocking = sorted(waits_for[ref] if self._vigil is not None else waits_for[ref] & failed)
                 if blocking:
                     failed.add(ref)
                     word = "up" if action is Action.START else "down"
