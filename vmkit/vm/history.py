@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -30,6 +31,8 @@ class Entry:
         verb: "start", "stop", "warn", "mark".
         code, text: why.
         generation: the VM's metadata.generation once it was done: where that is another now, its spec was changed.
+        vcpus, memory_bytes: what a stop returned; 0 where nobody knew.
+        active_watts: what its work took before a stop; None where nobody measured. ``energy_source``: who did.
     """
 
     run: str
@@ -38,10 +41,14 @@ class Entry:
     code: str
     text: str
     generation: int = 0
+    vcpus: int = 0
+    memory_bytes: int = 0
+    active_watts: float | None = None
+    energy_source: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """As the annotation and programs have it."""
-        return {
+        document: dict[str, Any] = {
             "run": self.run,
             "at": self.at.isoformat().replace("+00:00", "Z"),
             "verb": self.verb,
@@ -49,6 +56,14 @@ class Entry:
             "text": self.text,
             "generation": self.generation,
         }
+        if self.vcpus:
+            document["vcpus"] = self.vcpus
+        if self.memory_bytes:
+            document["memoryBytes"] = self.memory_bytes
+        if self.active_watts is not None:
+            document["activeWatts"] = round(self.active_watts, 3)
+            document["energySource"] = self.energy_source
+        return document
 
 
 def new_run_id(at: datetime) -> str:
@@ -68,17 +83,7 @@ def parse_history(annotations: Mapping[str, str]) -> tuple[Entry, ...]:
     try:
         if len(text) > _MAX_CHARACTERS:
             raise ValueError
-        return tuple(
-            Entry(
-                str(one["run"]),
-                _parse_instant(one["at"]),
-                str(one["verb"]),
-                str(one["code"]),
-                str(one["text"]),
-                int(one.get("generation", 0)),
-            )
-            for one in json.loads(text)
-        )
+        return tuple(_parse_entry(one) for one in json.loads(text))
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError) as error:
         raise ScheduleError(
             f"{HISTORY} is not what vmkit wrote",
@@ -100,6 +105,24 @@ def describe_action(entry: Entry) -> str:
     """The text of the last-action annotation."""
     at = entry.at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     return f"{entry.verb} at {at}: {entry.text[:_MAX_TEXT]} (run {entry.run})"
+
+
+def _parse_entry(one: Mapping[str, Any]) -> Entry:
+    watts = one.get("activeWatts")
+    if watts is not None and not 0 <= float(watts) < math.inf:
+        raise ValueError
+    return Entry(
+        str(one["run"]),
+        _parse_instant(one["at"]),
+        str(one["verb"]),
+        str(one["code"]),
+        str(one["text"]),
+        int(one.get("generation", 0)),
+        max(0, int(one.get("vcpus", 0))),
+        max(0, int(one.get("memoryBytes", 0))),
+        None if watts is None else float(watts),
+        str(one.get("energySource", "")),
+    )
 
 
 def _parse_instant(text: str) -> datetime:
