@@ -22,13 +22,15 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack
 
 from vmkit.arguments import CreateArguments, DeleteArguments, RunArguments, StopArguments
-from vmkit.errors import UsageError
+from vmkit.errors import ClusterError, UsageError
 from vmkit.vm.reference import VmRef, parse_vm_ref
 
 if TYPE_CHECKING:
     from vmkit.cluster.session import Session
+    from vmkit.insights import Insights
     from vmkit.inventory.description import Descriptions
     from vmkit.inventory.listing import Inventory
+    from vmkit.metrics.prometheus.client import PrometheusClient
     from vmkit.plan.model import Result
     from vmkit.power import Selection
     from vmkit.provision.catalog import Catalog
@@ -387,6 +389,30 @@ class Vmkit:
         from vmkit.scheduling import Scheduling
 
         return Scheduling(self.session)
+
+    # --- what VMs need ---
+
+    def find_prometheus(self) -> PrometheusClient | None:
+        """A client of the cluster's Prometheus; None where there is none that answers, or nobody may look."""
+        from vmkit.metrics.prometheus.discovery import discover_prometheus
+
+        try:
+            return discover_prometheus(self.session)
+        except ClusterError:
+            return None
+
+    def insights(self, prometheus: PrometheusClient | str | None = None) -> Insights:
+        """The calls about capacity, sizes and energy: ``vk.insights().capacity()`` is ``vmkit report capacity``.
+
+        Args:
+            prometheus: a client, or an address; None looks for one in the cluster.
+        """
+        from vmkit.insights import Insights
+        from vmkit.metrics.prometheus.client import PrometheusClient
+
+        if isinstance(prometheus, str):
+            prometheus = PrometheusClient(prometheus)
+        return Insights(self.session, prometheus or self.find_prometheus())
 
     # --- what methods share ---
 

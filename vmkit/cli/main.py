@@ -50,6 +50,7 @@ COMMANDS: Final[dict[str, Entry]] = {
     "install": Entry("vmkit.cli.install:install", "Schedule", "Write the manifests of what runs in a cluster."),
     "get": Entry("vmkit.cli.get:get", "Look", "List VMs."),
     "describe": Entry("vmkit.cli.describe:describe", "Look", "Show everything about VMs."),
+    "report": Entry("vmkit.cli.report:report", "Look", "See what VMs really need, and what they take."),
     "migrate": Entry(
         "vmkit.cli.migrate:migrate",
         "Modernize",

@@ -43,7 +43,7 @@ class PrometheusUsage:
     """Use as Prometheus has it: a `vmkit.insight.series.SeriesSource`.
 
     CPU is the rate of ``kubevirt_vmi_cpu_usage_seconds_total`` over the step (at least five minutes). Memory is
-    what the guest itself counts as used (available less usable): a launcher's working set holds the page cache too.
+    what the guest itself counts as used (available less usable); a launcher's working set holds its page cache.
     A VM that did not run has no samples, and these stay gaps.
 
     Args:
