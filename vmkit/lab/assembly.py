@@ -62,7 +62,7 @@ def build_world(clock: Clock, *, seed: int, token: str, options: dict[str, objec
     register_builtin(registry)
     reviews.register(registry, tokens)
     escalation.register(registry)
-    from vmkit.lab import argocd, cdi, edge, kubevirt, metrics, rook, spinkube
+    from vmkit.lab import argocd, cdi, edge, kubevirt, metrics, policies, rook, spinkube
     from vmkit.lab.cdi.uploads import UploadProxy
     from vmkit.lab.controllers import build_controllers, register_handlers
     from vmkit.lab.controllers.definitions import build_bundled
@@ -76,6 +76,7 @@ def build_world(clock: Clock, *, seed: int, token: str, options: dict[str, objec
     argocd.register(registry)
     spinkube.register(registry)
     edge.register(registry)
+    policies.register(registry, store)
     controllers: list[Controller] = [
         *build_controllers(context, tokens),
         NodeController(context),

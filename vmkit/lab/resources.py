@@ -256,6 +256,8 @@ class Registry:
         self._aggregated: dict[str, AggregatedApi] = {}
         self.generation = 0
         """Grows with every change; caches of discovery hang on it."""
+        self.gates: list[Validate] = []
+        """What every write of every type passes last, whoever defines the type."""
 
     def add(self, rtype: ResourceType) -> ResourceType:
         """Serves a type; one of the same group and plural is replaced."""

@@ -197,6 +197,8 @@ class Verbs:
                 causes = [cause for cause in causes if not any(_covers(cause, each) for each in own)] + own
         if causes:
             raise invalid(rtype.group, rtype.kind, request.name, causes)
+        for gate in self.registry.gates:
+            gate(request, new, old)
 
     def _default_again(self, rtype: ResourceType, obj: Object, old: Object) -> None:
         """Built-in kinds are defaulted whenever they are read from a request, so on updates too."""
@@ -335,6 +337,8 @@ class Verbs:
         if not wanted.uid or wanted.uid == old["metadata"]["uid"]:
             for validate in rtype.validate:
                 validate(request, old, old)
+            for gate in self.registry.gates:
+                gate(request, old, old)
         deleted = self.store.delete(
             rtype,
             old["metadata"].get("namespace", "") if rtype.namespaced else "",
