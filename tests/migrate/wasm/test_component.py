@@ -52,7 +52,11 @@ def test_a_component_fits_every_host_of_wasi_http(tmp_path: Path) -> None:
     ("source", "entry", "why"),
     [
         ("import ssl\ndef app(e, s): ...", "shop:app", "No module named '_ssl'"),
-        ("import os\nassert "HOME" not in os.environ\napp = open('/etc/passwd').read()", "shop:app", "No such file or directory: '/etc/passwd'"),
+        (
+            "import os\nassert 'HOME' not in os.environ\napp = open('/etc/passwd').read()",
+            "shop:app",
+            "No such file or directory: '/etc/passwd'",
+        ),
         ("x = 1", "shop:app(); import os", "the application object is not known"),
     ],
 )

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from vmkit.errors import EvidenceError, MissingTool
+from vmkit.report.text import escape_text
 
 WORLD: Final = "http-service"
 WORLD_WITH_SECRETS: Final = "http-service-with-secrets"
@@ -91,6 +92,7 @@ def _componentize(work: Path, application: Path, made: Path, world: str, timeout
         "-p", str(work / "guest"), "-p", str(application), "-o", str(made),
     ]  # fmt: skip
     kept = {name: os.environ[name] for name in ("PATH", "TMPDIR", "LANG") if name in os.environ}
+    kept |= {"VIRTUAL_ENV": str(work / "environment"), "HOME": str(work), "PYTHONPATH": os.pathsep.join(sys.path)}
     process = subprocess.Popen(  # noqa: S603 - a fixed program; paths are arguments of their own
         command,
         cwd=work,
@@ -129,8 +131,6 @@ def _componentize(work: Path, application: Path, made: Path, world: str, timeout
 
 def _explain(output: str) -> str:
     """The line that says why: the last one that names an exception, else the last one."""
-    from vmkit.report.text import escape_text
-
     lines = [line.strip() for line in output.splitlines() if line.strip()][-200:]
     named = [line for line in lines if line.split(":", 1)[0].rpartition(".")[2].endswith(("Error", "Exception"))]
     return escape_text((named or lines or ["it said nothing"])[-1])[:500]
