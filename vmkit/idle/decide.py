@@ -1,6 +1,6 @@
 """One VM, its verdict, what is noted on it and an instant: note it, stop it, take the note away, let it be. Pure.
 
-Two steps: a VM that is idle is noted first, and stopped by a later run once the notice is over and it is idle still.
+Two steps: a VM that is idle is noted first; a later run stops it, once the notice is over and it is idle still.
 Whatever else is found takes the note away, and the notice begins anew. docs/idle.md has the table of all cases.
 """
 
@@ -21,6 +21,8 @@ from vmkit.vm.state import PowerState
 
 _TURNS: Final = frozenset({"GroupTurn", "GroupDegraded"})
 """What keeps a VM waiting that is idle all the same: its notice runs on."""
+_LEASE: Final = timedelta(minutes=10)
+"""For so long a stop that was begun is left to the run that began it."""
 _STOP_SHOWS: Final = timedelta(minutes=30)
 """By then a stop that was asked for is to be seen; a spec that is another since was changed by somebody else."""
 
@@ -156,12 +158,12 @@ def _idle(verdict: Verdict, noted: Noted, mark: Mark | None, size: Size, terms: 
     return Decision(Action.STOP, Reason("StoppedIdle", why.text), stopping)
 
 
-def _resume(
-    facts: IdleFacts, noted: Noted, mark: Mark, stopping_at: datetime, at: datetime
-) -> Decision | None:
+def _resume(facts: IdleFacts, noted: Noted, mark: Mark, stopping_at: datetime, at: datetime) -> Decision | None:
     """What to do about a stop that was decided and not seen done; None where it was never carried out."""
     if facts.power is PowerState.STOPPED:
         return Decision(Action.SETTLE, Reason("StoppedIdle", "it was stopped as idle by an earlier run"), mark)
+    if at - stopping_at < _LEASE:
+        return Decision(Action.NONE, Reason("Stopping", "another run has begun to stop it"), mark)
     if facts.power is PowerState.STOPPING:
         return Decision(Action.NONE, Reason("Stopping", "it is shutting down"), mark)
     if facts.running_since is not None and facts.running_since > stopping_at:

@@ -1,4 +1,4 @@
-"""The VMs of a run, with everything but their use: read from lists alone, whose number does not grow with the VMs."""
+"""The VMs of a run, with everything but their use: from lists alone, whose number does not grow with the VMs."""
 
 from __future__ import annotations
 
@@ -121,7 +121,12 @@ class Surroundings:
     addresses: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def subject(
-        self, vm: Mapping[str, Any], vmi: Mapping[str, Any] | None, at: datetime, *, in_scope: Callable[[VmView], bool]
+        self,
+        vm: Mapping[str, Any],
+        vmi: Mapping[str, Any] | None,
+        at: datetime,
+        *,
+        in_scope: Callable[[VmView], bool],
     ) -> Subject:
         """The VM with everything but its use, and its dependants."""
         view = read_vm(vm, vmi)
@@ -195,7 +200,7 @@ def read_fleet(session: Session, hands: Hands, scope: Scope) -> Fleet:
     chosen = _chooser(session, scope, labels)
     subjects: dict[VmRef, Subject] = {}
     for namespace in namespaces:
-        instances = {_key(vmi): vmi for vmi in session.list(VIRTUAL_MACHINE_INSTANCES, namespace)}
+        instances = {_key(vmi): _trimmed(vmi) for vmi in session.list(VIRTUAL_MACHINE_INSTANCES, namespace)}
         for vm in session.list(VIRTUAL_MACHINES, namespace):
             subject = around.subject(vm, instances.pop(_key(vm), None), at, in_scope=chosen)
             subjects[subject.ref] = subject
@@ -218,9 +223,7 @@ def read_again(session: Session, fleet: Fleet, before: Subject, at: datetime) ->
     return replace(subject, facts=replace(subject.facts, dependants=before.facts.dependants))
 
 
-def _chooser(
-    session: Session, scope: Scope, labels: Mapping[str, Mapping[str, str]]
-) -> Callable[[VmView], bool]:
+def _chooser(session: Session, scope: Scope, labels: Mapping[str, Mapping[str, str]]) -> Callable[[VmView], bool]:
     if scope.names:
         named = frozenset(scope.names)
         return lambda view: view.ref in named
@@ -323,6 +326,15 @@ def _size(view: VmView, vmi: Mapping[str, Any]) -> Size:
         except QuantityError:
             memory = 0
     return Size(vcpus, memory)
+
+
+def _trimmed(vmi: dict[str, Any]) -> dict[str, Any]:
+    """Thousands are kept in memory at once."""
+    metadata = vmi.get("metadata")
+    if isinstance(metadata, dict):
+        for key in ("managedFields", "annotations"):
+            metadata.pop(key, None)
+    return vmi
 
 
 def _has_devices(parent: Mapping[str, Any]) -> bool:

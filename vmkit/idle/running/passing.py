@@ -1,0 +1,532 @@
+"""One run: every VM in scope is judged; what is idle is noted, and stopped once its notice is over."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+from vmkit.cluster.session import Session
+from vmkit.errors import NotFound, UsageError, VmkitError
+from vmkit.guard.switch import Switch
+from vmkit.idle.decide import Decision, Terms, decide_action
+from vmkit.idle.facts import IdleFacts
+from vmkit.idle.fleet import decide_fleet
+from vmkit.idle.mark import format_instant
+from vmkit.idle.policy import IdlePolicy, vmkit_policy
+from vmkit.idle.report import Action, IdleItem, IdleReport, Size
+from vmkit.idle.running import webhook
+from vmkit.idle.running.acting import Worker, object_of
+from vmkit.idle.running.brake import Brake, Share, object_to_growth
+from vmkit.idle.running.evidence import (
+    LAST_LOOK,
+    last_look_criteria,
+    object_to_logins,
+    object_to_use,
+    read_logins,
+    summarize,
+    with_logins,
+)
+from vmkit.idle.running.hands import Hands
+from vmkit.idle.running.subjects import Fleet, Scope, Subject, read_again, read_fleet
+from vmkit.idle.verdict import State, Verdict, decide_idle
+from vmkit.metrics.source import UsageSource, nothing_known
+from vmkit.metrics.summary import Login, Sessions, Summary, Unknown
+from vmkit.plan import Change, Outcome, Plan, Reason, Result, Status
+from vmkit.plan.executor import run
+from vmkit.units import Limit
+from vmkit.vm.history import new_run_id
+from vmkit.vm.reference import VmRef
+from vmkit.vm.state import PowerState
+
+DEFAULT_MAX_STOPS: Final = Limit(percent=5.0)
+DEFAULT_NOTICE: Final = timedelta(hours=24)
+_LONGEST_NOTICE: Final = timedelta(days=90)
+
+
+@dataclass(frozen=True, slots=True)
+class IdleOptions:
+    """How a run goes about it.
+
+    Attributes:
+        scope: which VMs.
+        policy: what counts as idle.
+        notice: how long people are told before a stop.
+        stop_now: stop without notice.
+        marks_only: note, but stop nothing.
+        dry_run: write and do nothing.
+        max_stops: at most so many stops a run, or such a share of the VMs that run; the rest has to wait.
+        wave: so many are stopped at once; where one cannot be, no further wave begins.
+        accept_growth: go on although far more is idle than at the last run.
+        webhook: an address that is told what was noted and stopped; empty for none.
+        switch: where the suspend switch is; the shares of idle VMs are kept in its namespace.
+        concurrency: VMs worked on at once.
+    """
+
+    scope: Scope = field(default_factory=Scope)
+    policy: IdlePolicy = field(default_factory=vmkit_policy)
+    notice: timedelta = DEFAULT_NOTICE
+    stop_now: bool = False
+    marks_only: bool = False
+    dry_run: bool = False
+    max_stops: Limit = DEFAULT_MAX_STOPS
+    wave: int = 10
+    accept_growth: bool = False
+    webhook: str = ""
+    switch: Switch = field(default_factory=Switch)
+    concurrency: int = 8
+
+    def __post_init__(self) -> None:
+        if not timedelta(minutes=5) <= self.notice <= _LONGEST_NOTICE:
+            raise UsageError(
+                "a notice is between five minutes and 90 days", hint="--notice 24h; --stop-now stops without one"
+            )
+        if self.stop_now and self.marks_only:
+            raise UsageError("to stop now and to note only are two things", hint="give one of them")
+        if min(self.concurrency, self.wave) < 1:
+            raise UsageError("at least one VM at once")
+        if self.webhook:
+            webhook.check_url(self.webhook)
+
+
+@dataclass(frozen=True, slots=True)
+class IdleRun:
+    """What a run found, and what came of it."""
+
+    report: IdleReport
+    result: Result
+
+
+def run_idle(
+    session: Session,
+    hands: Hands,
+    source: UsageSource,
+    options: IdleOptions | None = None,
+    *,
+    source_name: str = "",
+    confirm: Callable[[Plan], None] | None = None,
+    on_outcome: Callable[[Outcome], None] | None = None,
+    on_progress: Callable[[str], None] | None = None,
+    stopping: threading.Event | None = None,
+) -> IdleRun:
+    """Judges every VM in scope once, and notes and stops what is idle.
+
+    Args:
+        session: the cluster.
+        hands: how VMs are stopped, and what schedules and GitOps tools say.
+        source: who knows of their use.
+        options: how to go about it.
+        source_name: of the source, for people.
+        confirm: shown the plan before the first change; raises to end the run there.
+        on_outcome: told of each outcome as it comes.
+        on_progress: told what is being done, for people who wait.
+        stopping: once set, nothing further is begun.
+
+    Raises:
+        ClusterError: the VMs, or what surrounds them, cannot be read; nothing was done.
+        Refused: far more is idle than at the last run; nothing was noted or stopped.
+        NotConfirmed: before the first change.
+    """
+    job = _Run(session, hands, source, options or IdleOptions())
+    job.on_outcome = on_outcome
+    job.stopping = stopping or threading.Event()
+    tell = on_progress or (lambda text: None)
+    tell("reading the VMs")
+    job.look()
+    tell(f"asking how {len(job.judged)} VMs were used")
+    job.judge()
+    tell("deciding")
+    job.decide()
+    report = job.report(source_name)
+    plan = job.plan()
+    if job.options.dry_run:
+        job.pretend()
+        return IdleRun(report, job.result())
+    if len(plan) and confirm is not None:
+        confirm(plan)
+    job.clear()
+    job.brake()
+    job.carry_out()
+    job.announce()
+    return IdleRun(report, job.result())
+
+
+@dataclass(slots=True)
+class _Item:
+    subject: Subject
+    summary: Summary
+    verdict: Verdict
+    decision: Decision
+    size: Size
+
+
+class _Run:
+    def __init__(self, session: Session, hands: Hands, source: UsageSource, options: IdleOptions) -> None:
+        self.options = options
+        self.on_outcome: Callable[[Outcome], None] | None = None
+        self.stopping = threading.Event()
+        self.judged: list[Subject] = []
+        self._session = session
+        self._hands = hands
+        self._source = source
+        self._fleet: Fleet | None = None
+        self._summaries: dict[VmRef, Summary] = {}
+        self._verdicts: dict[VmRef, Verdict] = {}
+        self._items: dict[VmRef, _Item] = {}
+        self._last: Mapping[VmRef, Summary] = {}
+        self._outcomes: list[Outcome] = []
+        self._notices: list[str] = []
+
+    # --- looking ----------------------------------------------------------------------------------------------
+
+    def look(self) -> None:
+        """Reads the lists."""
+        self._fleet = read_fleet(self._session, self._hands, self.options.scope)
+        self.run_id = new_run_id(self.at)
+        self.judged = [each for each in self._chosen() if self._is_asked_about(each)]
+
+    @property
+    def fleet(self) -> Fleet:
+        assert self._fleet is not None
+        return self._fleet
+
+    @property
+    def at(self) -> datetime:
+        """The instant of the run."""
+        return self.fleet.at
+
+    def _chosen(self) -> list[Subject]:
+        return sorted((each for each in self.fleet.subjects.values() if each.in_scope), key=lambda each: each.ref)
+
+    def _is_asked_about(self, subject: Subject) -> bool:
+        noted = subject.noted
+        snoozed = noted.snoozed_until is not None and noted.snoozed_until > self.at
+        return subject.facts.power is PowerState.RUNNING and not noted.opted_out and not snoozed
+
+    # --- judging ----------------------------------------------------------------------------------------------
+
+    def judge(self) -> None:
+        """Asks for their use, then who is logged in and who owns them, where that decides."""
+        policy = self.options.policy
+        refs = [each.ref for each in self.judged]
+        self._summaries = dict(
+            summarize(self._source, refs, policy.measures, at=self.at, lookback=policy.lookback)
+        )
+        # Guests are asked one by one: only those that nothing else speaks for.
+        quiet = [
+            each.ref
+            for each in self.judged
+            if each.facts.agent and self._verdict(each, self._summaries[each.ref], logins=()).state is State.IDLE
+        ]
+        logins = read_logins(self._session, quiet, concurrency=self.options.concurrency)
+        for ref, found in logins.items():
+            self._summaries[ref] = with_logins(self._summaries[ref], found)
+        verdicts = [self._verdict(each, self._summaries[each.ref]) for each in self.judged]
+        views = [self.fleet.subjects[each.ref].view for each in verdicts if each.may_stop]
+        owned = self._hands.judge(views) if views else {}
+        verdicts = [
+            replace(each, held=(*each.held, owned[each.ref])) if each.ref in owned else each for each in verdicts
+        ]
+        facts = {ref: each.facts for ref, each in self.fleet.subjects.items()}
+        self._verdicts = {each.ref: each for each in decide_fleet(verdicts, facts)}
+
+    def _verdict(self, subject: Subject, summary: Summary, *, logins: tuple[Login, ...] | None = None) -> Verdict:
+        if logins is not None:
+            summary = with_logins(summary, logins)
+        return decide_idle(summary, subject.facts, self.options.policy, self.at)
+
+    # --- deciding ---------------------------------------------------------------------------------------------
+
+    def decide(self) -> None:
+        """Decides about every VM in scope, and puts off what is too much for one run."""
+        for subject in self._chosen():
+            summary = self._summaries.get(subject.ref)
+            verdict = self._verdicts.get(subject.ref)
+            if summary is None or verdict is None:
+                summary, verdict = self._not_judged(subject)
+            size = _with_energy(subject.size, summary)
+            decision = decide_action(verdict, subject.facts, subject.noted, size, self.terms)
+            if verdict.ref not in self._verdicts and subject.facts.power is PowerState.RUNNING:
+                verdict = replace(verdict, reasons=(decision.reason,))
+            self._items[subject.ref] = _Item(subject, summary, verdict, decision, size)
+        self._put_off()
+
+    @property
+    def terms(self) -> Terms:
+        """How this run decides."""
+        options = self.options
+        return Terms(self.at, options.notice, self.run_id, options.stop_now, options.marks_only)
+
+    def _not_judged(self, subject: Subject) -> tuple[Summary, Verdict]:
+        policy = self.options.policy
+        why = Unknown("NotAsked", "nobody looked")
+        summary = nothing_known(subject.ref, why, measures=policy.measures, at=self.at, lookback=policy.lookback)
+        return summary, self._verdict(subject, summary)
+
+    def _put_off(self) -> None:
+        stops = self._doing(Action.STOP)
+        allowed = self.options.max_stops.of(len(self.judged))
+        if len(stops) <= allowed:
+            return
+        # Those that have waited longest come first.
+        stops.sort(key=lambda each: (_stop_after(each.decision), each.subject.ref))
+        for item in stops[allowed:]:
+            text = f"it is idle; this run stops no more than {allowed} (--max-stops), a later one will stop it"
+            item.decision = Decision(Action.NONE, Reason("NextRun", text), item.subject.noted.mark)
+
+    def _doing(self, *actions: Action) -> list[_Item]:
+        return [each for each in self._items.values() if each.decision.action in actions]
+
+    # --- showing ----------------------------------------------------------------------------------------------
+
+    def report(self, source_name: str) -> IdleReport:
+        """What was found."""
+        options = self.options
+        return IdleReport(
+            at=self.at,
+            policy=options.policy.name,
+            lookback=options.policy.lookback,
+            criteria=tuple(map(str, options.policy.criteria)),
+            notice=options.notice,
+            scope=str(options.scope),
+            source=source_name,
+            items=tuple(self._report_item(each) for each in self._items.values()),
+            notices=tuple(self._report_notices()),
+        )
+
+    def _report_item(self, item: _Item) -> IdleItem:
+        mark, sessions = item.decision.mark, item.summary.sessions
+        cleared = item.decision.action in (Action.CLEAR, Action.SETTLE)
+        return IdleItem(
+            owner=item.subject.owner,
+            verdict=item.verdict,
+            facts=item.subject.facts,
+            size=item.size,
+            action=item.decision.action,
+            reason=item.decision.reason,
+            marked_at=mark.marked_at if mark is not None and not cleared else None,
+            stop_after=mark.stop_after if mark is not None and not cleared else None,
+            last_used=sessions.last_ended if isinstance(sessions, Sessions) else None,
+        )
+
+    def _report_notices(self) -> list[str]:
+        notices = [f"{ref}: there is no such VM" for ref in self.fleet.missing]
+        unknown = [each.verdict for each in self._items.values() if each.subject.ref in self._verdicts]
+        unknown = [each for each in unknown if each.state is State.UNKNOWN]
+        if unknown and len(unknown) == len(self._verdicts):
+            first = unknown[0].reasons[0]
+            notices.append(f"of no VM it is known whether it is used; of {unknown[0].ref}: {first.text}")
+        warnings = dict.fromkeys(text for each in self._summaries.values() for text in each.warnings)
+        return [*notices, *list(warnings)[:5]]
+
+    def plan(self) -> Plan:
+        """What is to be changed."""
+        items = self._doing(Action.CLEAR, Action.SETTLE, Action.MARK, Action.STOP)
+        return Plan("stop-idle", tuple(_change_of(each) for each in items))
+
+    def pretend(self) -> None:
+        """Says what would be done."""
+        for item in self._items.values():
+            if item.decision.action is Action.NONE:
+                self._still(item)
+            else:
+                target = object_of(item.subject.ref)
+                self._tell(Outcome(target, str(item.decision.action), Status.PLANNED, item.decision.reason))
+        growth = object_to_growth(self._brake.read(self._session), self._share)
+        if growth is not None and not self.options.accept_growth:
+            self._notices.append(growth.message)
+
+    # --- doing ------------------------------------------------------------------------------------------------
+
+    def clear(self) -> None:
+        """Takes away notes that hold no more, writes down what earlier runs did, says what is left as it is."""
+        for item in self._doing(Action.NONE):
+            self._still(item)
+        self._note(self._doing(Action.CLEAR, Action.SETTLE))
+
+    @property
+    def _share(self) -> Share:
+        return Share(sum(each.state is State.IDLE for each in self._verdicts.values()), len(self._verdicts))
+
+    @property
+    def _brake(self) -> Brake:
+        options = self.options
+        return Brake(options.switch.namespace, f"{options.scope}; {options.policy.name}")
+
+    def brake(self) -> None:
+        """Ends the run where far more is idle than at the last one.
+
+        Raises:
+            Refused: it is.
+        """
+        if not self._verdicts or self.options.scope.names:
+            return  # Whoever named them knows how many they are.
+        brake, share = self._brake, self._share
+        before = brake.read(self._session)
+        growth = object_to_growth(before, share)
+        if growth is not None and not self.options.accept_growth:
+            raise growth
+        if before != share and not self.options.switch.is_suspended(self._session):
+            try:
+                brake.write(self._session, share)
+            except NotFound:
+                pass  # Nothing of vmkit is installed: there is no job whose runs could be compared.
+            except VmkitError as error:
+                self._notices.append(f"the share of idle VMs is not remembered for the next run: {error.message}")
+
+    def carry_out(self) -> None:
+        """Notes what is idle, then stops in waves."""
+        self._note(self._doing(Action.MARK))
+        stops = sorted(self._doing(Action.STOP), key=lambda each: (_stop_after(each.decision), each.subject.ref))
+        for begin in range(0, len(stops), self.options.wave):
+            wave = stops[begin : begin + self.options.wave]
+            outcomes = self._stop(wave)
+            if not all(each.ok for each in outcomes) and begin + len(wave) < len(stops):
+                left = len(stops) - begin - len(wave)
+                self._notices.append(f"{left} VMs are left to a later run, since a stop failed")
+                break
+
+    @property
+    def _worker(self) -> Worker:
+        return Worker(
+            self._session,
+            self._hands,
+            lambda subject: read_again(self._session, self.fleet, subject, self._now),
+            self._decide_again,
+            self.options.switch,
+            self.run_id,
+            self.at,
+        )
+
+    @property
+    def _now(self) -> datetime:
+        return self._session.server_time or datetime.now(UTC)
+
+    def _note(self, items: list[_Item]) -> None:
+        by_target = {object_of(each.subject.ref): each for each in items}
+        worker = self._worker
+
+        def one(change: Change) -> Outcome:
+            item = by_target[change.target]
+            return worker.note(item.subject, item.decision)
+
+        self._run_all(items, one)
+
+    def _stop(self, items: list[_Item]) -> tuple[Outcome, ...]:
+        by_target = {object_of(each.subject.ref): each for each in items}
+        worker = self._worker
+        measures = [each.measure for each in last_look_criteria(self.options.policy)]
+        refs = [each.subject.ref for each in items]
+        self._last = summarize(self._source, refs, measures, at=self._now, lookback=LAST_LOOK)
+
+        def one(change: Change) -> Outcome:
+            return worker.stop(by_target[change.target].subject)
+
+        return self._run_all(items, one)
+
+    def _decide_again(self, subject: Subject) -> Decision:
+        """The last look at a VM that is to be stopped, as it is now."""
+        item = self._items[subject.ref]
+        facts, now = subject.facts, self._now
+        # The evidence is as old as the run: what a person did since shows on the VM.
+        verdict = replace(item.verdict, held=facts.vetoes)
+        if facts.power is not PowerState.RUNNING or facts.node_silent:
+            verdict = replace(verdict, state=State.UNKNOWN, reasons=(_not_running(facts),))
+        else:
+            objection = self._look_last(subject, now)
+            if objection is not None:
+                verdict = replace(verdict, state=State.BUSY, reasons=(objection,))
+        return decide_action(verdict, facts, subject.noted, item.size, self.terms)
+
+    def _look_last(self, subject: Subject, now: datetime) -> Reason | None:
+        last = self._last[subject.ref]
+        objection = object_to_use(last, subject.facts, self.options.policy, now)
+        if objection is None and subject.facts.agent:
+            logins = read_logins(self._session, [subject.ref], concurrency=1)[subject.ref]
+            if isinstance(logins, Unknown):
+                return Reason(logins.code, f"the last look: nobody can tell who is logged in: {logins.text}")
+            objection = object_to_logins(with_logins(last, logins))
+        return objection
+
+    def _run_all(self, items: list[_Item], do: Callable[[Change], Outcome]) -> tuple[Outcome, ...]:
+        return run(
+            [_change_of(each) for each in items],
+            do,
+            concurrency=self.options.concurrency,
+            on_outcome=self._tell,
+            should_stop=self.stopping.is_set,
+        )
+
+    # --- telling ----------------------------------------------------------------------------------------------
+
+    def _still(self, item: _Item) -> None:
+        """Of VMs that nothing is done to, those that wait, and those that somebody has to look at."""
+        decision = item.decision
+        if decision.problem:
+            self._tell(Outcome(object_of(item.subject.ref), "judge", Status.FAILED, decision.reason))
+        elif item.verdict.state is State.IDLE:
+            self._tell(Outcome(object_of(item.subject.ref), "judge", Status.SKIPPED, decision.reason))
+
+    def _tell(self, outcome: Outcome) -> None:
+        self._outcomes.append(outcome)
+        if self.on_outcome is not None:
+            self.on_outcome(outcome)
+
+    def announce(self) -> None:
+        """Tells the webhook what was noted and stopped."""
+        done: list[dict[str, Any]] = [
+            {
+                "namespace": each.target.namespace,
+                "name": each.target.name,
+                "action": each.verb,
+                "owner": self._items[VmRef(each.target.namespace, each.target.name)].subject.owner,
+                "reason": each.reason.text,
+            }
+            for each in self._outcomes
+            if each.status is Status.CHANGED and each.verb in (str(Action.MARK), str(Action.STOP))
+        ]
+        if self.options.webhook and done:
+            message = webhook.build_message(self.run_id, format_instant(self.at), done)
+            trouble = webhook.send(self.options.webhook, message)
+            if trouble:
+                self._notices.append(trouble)
+
+    def result(self) -> Result:
+        """What came of it."""
+        notices = list(self._notices)
+        stopped = any(each.status is Status.CHANGED and each.verb == "stop" for each in self._outcomes)
+        if stopped:
+            notices.append(f"run {self.run_id}: vmkit undo {self.run_id} starts what it stopped")
+        return Result(
+            "stop-idle",
+            tuple(sorted(self._outcomes, key=lambda each: each.target)),
+            notices=tuple(notices),
+            dry_run="client" if self.options.dry_run else None,
+        )
+
+
+def _not_running(facts: IdleFacts) -> Reason:
+    if facts.node_silent:
+        return Reason("NodeSilent", "its node does not answer, so nobody knows what it is doing")
+    return Reason("NotRunning", f"it is {facts.power} now")
+
+
+def _with_energy(size: Size, summary: Summary) -> Size:
+    energy = summary.energy
+    if isinstance(energy, Unknown) or isinstance(summary.running, Unknown):
+        return size
+    hours = summary.running.total_seconds() / 3600 * energy.coverage
+    if hours <= 0:
+        return size
+    return replace(size, active_watts=energy.active_kwh * 1000 / hours, energy_source=str(energy.source))
+
+
+def _stop_after(decision: Decision) -> datetime:
+    assert decision.mark is not None
+    return decision.mark.stop_after
+
+
+def _change_of(item: _Item) -> Change:
+    return Change(str(item.decision.action), object_of(item.subject.ref), item.decision.reason)
