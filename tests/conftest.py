@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.browser.chromium import browser  # noqa: F401 - a fixture
+
 if TYPE_CHECKING:
     from vmkit.cluster import Session
     from vmkit.lab import Lab
@@ -24,7 +26,7 @@ settings.register_profile(
     "explore", deadline=None, max_examples=1000, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "usual"))
-_KEPT = ("VMKIT_TEST_KUBECONFIG", "VMKIT_REQUIRE_TOOLS")
+_KEPT = ("VMKIT_TEST_KUBECONFIG", "VMKIT_REQUIRE_TOOLS", "VMKIT_SCREENSHOTS")
 _HOME = tempfile.mkdtemp(prefix="vmkit-tests-")
 
 
