@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from vmkit.cli.migrate import assess, generate, inspect
+from vmkit.cli.migrate import assess, generate, inspect, verify
 from vmkit.cli.migrate.group import migrate
 
-__all__ = ["assess", "generate", "inspect", "migrate"]
+__all__ = ["assess", "generate", "inspect", "migrate", "verify"]

@@ -1,0 +1,105 @@
+"""What a guest's own files say that can be asked of its workloads: pages of sites, paths in code, access logs."""
+
+from __future__ import annotations
+
+import ast
+import posixpath
+import re
+from collections.abc import Iterator
+from typing import Final
+from urllib.parse import quote
+
+from vmkit.errors import VmkitError
+from vmkit.migrate.services import Service
+from vmkit.migrate.tree.rooted import Tree
+from vmkit.migrate.tree.volume import Kind
+from vmkit.migrate.verify.exchange import Request
+from vmkit.migrate.verify.requests import is_target, parse_access_log
+
+MOST: Final = 40
+_LOG_BYTES: Final = 4 * 2**20
+_SOURCE_BYTES: Final = 2**20
+_SOURCES: Final = 200
+_LOGS: Final = {
+    "nginx": ("/var/log/nginx/access.log", "/var/log/nginx/access.log.1"),
+    "apache": ("/var/log/apache2/access.log", "/var/log/httpd/access_log"),
+}  # fmt: skip
+_ROUTE: Final = re.compile(r"/[A-Za-z0-9_.~/-]{0,200}")
+# An address that no application knows: what is not there must be not there in the same way.
+_UNKNOWN: Final = "/vmkit-proof-of-what-is-not-there"
+
+
+def discover_requests(tree: Tree, service: Service, *, most: int = MOST) -> list[Request]:
+    """GET requests for a workload that speaks HTTP; nothing for any other.
+
+    First "/", then what its web server recorded, the files of its site, paths that its code names, and at last one
+    that is not there.
+
+    Args:
+        tree: the guest's files.
+        most: how many at the most.
+    """
+    if not speaks_http(service):
+        return []
+    found: dict[str, Request] = {"/": Request(service.name)}
+    for request in (*_recorded(tree, service), *_pages(tree, service), *_routes(tree, service)):
+        if len(found) >= most - 1:
+            break
+        if request.method == "GET":
+            found.setdefault(request.path, request)
+    found.setdefault(_UNKNOWN, Request(service.name, path=_UNKNOWN))
+    return list(found.values())
+
+
+def speaks_http(service: Service) -> bool:
+    """Whether something is known that makes a workload a server of HTTP."""
+    runtime = service.runtime
+    return bool(service.ports) and (
+        bool(service.sites)
+        or any(one.http for one in service.listeners)
+        or (runtime is not None and runtime.application in ("wsgi", "asgi", "fetch", "static"))
+    )
+
+
+def _recorded(tree: Tree, service: Service) -> Iterator[Request]:
+    for path in _LOGS.get(service.program, ()):
+        text = tree.read_text(path, limit=_LOG_BYTES)
+        if text:
+            yield from parse_access_log(text.splitlines(), service=service.name, origin=path, most=MOST)
+
+
+def _pages(tree: Tree, service: Service) -> Iterator[Request]:
+    for site in service.sites:
+        try:
+            for entry in tree.walk(site.root):
+                if entry.kind is not Kind.FILE or posixpath.basename(entry.path).startswith("."):
+                    continue
+                path = "/" + quote(posixpath.relpath(entry.path, site.root), errors="surrogateescape")
+                if is_target(path):
+                    yield Request(service.name, path=path)
+        except VmkitError:
+            return  # a damaged folder has fewer pages to ask for
+
+
+def _routes(tree: Tree, service: Service) -> Iterator[Request]:
+    """Texts of the application's Python code that look like paths of URLs: its routes are among them."""
+    runtime = service.runtime
+    if runtime is None or runtime.language != "python" or not runtime.root:
+        return
+    try:
+        sources = [entry.location for entry in tree.walk(runtime.root) if entry.path.endswith(".py")]
+    except VmkitError:
+        return
+    for source in sources[:_SOURCES]:
+        text = tree.read_at(source, limit=_SOURCE_BYTES)
+        try:
+            parsed = ast.parse(text or b"")
+        except (SyntaxError, ValueError, RecursionError, MemoryError):
+            continue
+        for node in ast.walk(parsed):
+            if not isinstance(node, ast.Constant) or not isinstance(node.value, str):
+                continue
+            route = node.value
+            # A path of the file system is no route.
+            if _ROUTE.fullmatch(route) and is_target(route) and tree.kind(route.rstrip("/") or "/") is None:
+                yield Request(service.name, path=route)
