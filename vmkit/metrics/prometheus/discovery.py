@@ -29,9 +29,9 @@ _NAMES: Final = (
     ("prometheus-server", ("http", "web"), 20),
     ("prometheus", ("web", "http", "http-web"), 10),
 )
-"""Names of Services, or how they end, the names of their ports, and what is preferred (more is better): a querier sees
-all the Prometheuses behind it. From OpenShift monitoring, kube-prometheus and the Helm charts of the Prometheus
-community."""
+"""Names of Services, or how they end, the names of their ports, and what is preferred (more is better): a querier
+sees all the Prometheuses behind it. From OpenShift monitoring, kube-prometheus and the Helm charts of the
+Prometheus community."""
 
 
 @dataclass(frozen=True, slots=True)
