@@ -7,11 +7,12 @@ import threading
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from vmkit.cluster.resources import VIRTUAL_MACHINES
 from vmkit.cluster.session import Session
 from vmkit.errors import ClusterError
+from vmkit.insights import fulfil_before_start
 from vmkit.plan.model import Outcome, Plan, Reason, Result, Status
 from vmkit.power.acting import Actor, Later, object_of
 from vmkit.power.options import PowerOptions
@@ -37,6 +38,10 @@ from vmkit.vm.history import Entry, parse_history
 from vmkit.vm.reference import VmRef
 from vmkit.vm.state import VmView, read_vm
 
+if TYPE_CHECKING:
+    from vmkit.schedule.controller.controller import Controller, WatchOptions
+    from vmkit.schedule.controller.lines import Line
+
 
 class PowerHands:
     """Starts and stops as the power verbs do, and judges GitOps as they do."""
@@ -50,7 +55,9 @@ class PowerHands:
         }
 
     def act(self, view: VmView, side: Side) -> Outcome:
-        """Starts or stops a VM."""
+        """Starts or stops a VM; one that waits for another size gets it right before it is started."""
+        if side is Side.START:
+            view = fulfil_before_start(self._session, view)
         result = self._actors[side].act(view)
         if isinstance(result, Later):
             return Outcome(object_of(view.ref), str(side), Status.SKIPPED, Reason("NotYet", result.text))
@@ -107,6 +114,24 @@ class Scheduling:
             self._session, self._hands, options,
             confirm=confirm, on_outcome=on_outcome, on_seen=on_seen, stopping=stopping,
         )  # fmt: skip
+
+    def controller(
+        self,
+        options: PassOptions | None = None,
+        watch: WatchOptions | None = None,
+        *,
+        reload: Callable[[], Settings] | None = None,
+        on_line: Callable[[Line], None] = lambda line: None,
+    ) -> Controller:
+        """What watches and makes passes when there is something to do: ``.run()`` it, and ``.stop()`` it.
+
+        See `vmkit.schedule.controller.controller.Controller`.
+        """
+        from vmkit.schedule.controller.controller import Controller
+
+        return Controller(
+            self._session, self._hands, options or PassOptions(), watch, reload=reload, on_line=on_line
+        )
 
     def simulate(
         self, span: timedelta, options: PassOptions | None = None, *, owner_label: str = ""

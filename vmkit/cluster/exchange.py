@@ -87,10 +87,11 @@ class Exchange:
 
         def once() -> Reply:
             reply = send(request)
+            if reply.status < 500:  # A fault may come from a proxy, with a clock of its own.
+                self._date = reply.headers.get("date", "")
             if 200 <= reply.status < 300:
                 if "warning" in reply.headers:
                     self._warn(reply)
-                self._date = reply.headers.get("date", "")
                 return reply
             raise self._error(reply, asked)
 

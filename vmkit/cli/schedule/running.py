@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
@@ -20,12 +21,16 @@ from vmkit.cli.options import (
     pass_app,
     yes_option,
 )
+from vmkit.cli.schedule.controller import run_controller
 from vmkit.cli.schedule.group import SCHEDULES, parse_at, read_settings_of, schedule, settings_options
 from vmkit.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
     from vmkit.schedule.running.passing import PassOptions
+    from vmkit.schedule.running.settings import Settings
     from vmkit.schedule.running.simulate import SimulatedVm
+
+CONTROLLER: Final = "Controller"
 
 
 @schedule.command("run")
@@ -39,6 +44,47 @@ if TYPE_CHECKING:
     type=DURATION,
     heading=SCHEDULES,
     help='Run the calendar forward, as "7d", and show the hours off; changes nothing.',
+)
+@option(
+    "--watch",
+    is_flag=True,
+    heading=CONTROLLER,
+    help="Be the controller: go on, and act whenever something is due; asks nothing.",
+)
+@option(
+    "--listen",
+    metavar="[ADDRESS]:PORT",
+    heading=CONTROLLER,
+    help="With --watch: where /metrics, /healthz and /readyz are, as :9108; by default nowhere.",
+)
+@option(
+    "--lease-name",
+    metavar="NAME",
+    default="vmkit-schedule",
+    show_default=True,
+    heading=CONTROLLER,
+    help="With --watch: the Lease by which replicas agree on who acts.",
+)
+@option(
+    "--lease-namespace",
+    metavar="NAMESPACE",
+    heading=CONTROLLER,
+    help="With --watch: where the Lease is; by default the namespace of the connection.",
+)
+@option(
+    "--no-leader-election",
+    is_flag=True,
+    heading=CONTROLLER,
+    help="With --watch: act without a Lease, where there is only this one.",
+)
+@option(
+    "--resync",
+    metavar="DURATION",
+    type=DURATION,
+    default="10m",
+    show_default=True,
+    heading=CONTROLLER,
+    help="With --watch: how often everything is listed and looked at in any case.",
 )
 @option(
     "--owner-label",
@@ -115,12 +161,18 @@ def run(
     *,
     simulate: timedelta | None,
     owner_label: str,
+    watch: bool,
+    listen: str | None,
+    lease_name: str,
+    lease_namespace: str | None,
+    no_leader_election: bool,
+    resync: timedelta,
     yes: bool,
     output: str | None,
     concurrency: int,
     **given: Any,
 ) -> ExitCode:
-    """Do what schedules ask for, once.
+    """Do what schedules ask for: once, or with --watch from now on.
 
     Looks at every VM, carries out what is due, and ends: made for a CronJob every few minutes. A transition
     that was missed is carried out once, if it is not too late. What people switched by hand is left to them
@@ -130,7 +182,12 @@ def run(
     vmkit schedule run --dry-run
     vmkit schedule run -A --max-changes 50%
     vmkit schedule run -A --simulate 7d
+    vmkit schedule run -A --watch --listen :9108
     """
+    if watch and (simulate is not None or given["at"] is not None):
+        raise UsageError("--watch acts now; --at and --simulate are about other times")
+    if listen is not None and not watch:
+        raise UsageError("--listen belongs to --watch", hint="a single pass ends before anybody could ask")
     with app.connect(connections=concurrency) as vk:
         namespace = None if given.pop("all_namespaces") else vk.namespace
         options = _options(namespace, concurrency, simulating=simulate is not None, **given)
@@ -138,8 +195,24 @@ def run(
             found = vk.schedule.simulate(simulate, options, owner_label=owner_label)
             app.say((), options.settings.notices)
             return _show_simulation(app, found, output)
+        if watch:
+            lease = None if no_leader_election else (lease_namespace or vk.namespace, lease_name)
+            return run_controller(
+                app,
+                vk,
+                options,
+                lambda: _settings(given),
+                listen=listen,
+                lease=lease,
+                resync=resync,
+                output=output,
+            )
         result = vk.schedule.run(options, confirm=app.confirmer(yes=yes), on_outcome=app.outcome_writer(output))
     return app.show(result, output=output)
+
+
+def _settings(given: Mapping[str, Any]) -> Settings:
+    return read_settings_of(given["config"], given["calendars"], given["dialect"])
 
 
 def _options(

@@ -59,12 +59,14 @@ class Settings:
         rules: of the config file; the first that matches a namespace holds for it.
         default: what holds where nobody else says anything; None: nothing.
         notices: what people should know, such as a calendar that cannot be read.
+        files: what it was read from.
     """
 
     defaults: Defaults = field(default_factory=Defaults)
     rules: tuple[NamespaceRule, ...] = ()
     default: Source | None = None
     notices: tuple[str, ...] = ()
+    files: tuple[Path, ...] = ()
 
     def sources_of(self, namespace: str) -> list[Source]:
         """The wider scopes of the VMs of a namespace."""
@@ -125,6 +127,7 @@ def read_settings(
         if default is None
         else Source(Scope.DEFAULT, f"default of {where}", _values(_table(document, "default", where), where)),
         notices,
+        (*([Path(path)] if path is not None else []), *files.values()),
     )
 
 

@@ -85,12 +85,16 @@ def read_surroundings(session: Session, settings: Settings, namespace: str | Non
     for item in found:
         metadata = item.get("metadata")
         if isinstance(metadata, dict):
-            annotations = metadata.get("annotations")
-            kept = annotations if isinstance(annotations, dict) else {}
-            namespaces[str(metadata.get("name", ""))] = {
-                key: text for key, text in kept.items() if isinstance(text, str)
-            }
+            namespaces[str(metadata.get("name", ""))] = read_annotations(item)
     return Surroundings(settings, namespaces)
+
+
+def read_annotations(document: Mapping[str, Any]) -> dict[str, str]:
+    """An object's annotations; entries that are no text are left out."""
+    metadata = document.get("metadata")
+    annotations = metadata.get("annotations") if isinstance(metadata, dict) else None
+    kept = annotations if isinstance(annotations, dict) else {}
+    return {key: text for key, text in kept.items() if isinstance(text, str)}
 
 
 def read_subjects(
@@ -106,7 +110,7 @@ def read_subjects(
         metadata = vmi.get("metadata")
         if isinstance(metadata, dict):
             key = (str(metadata.get("namespace", "")), str(metadata.get("name", "")))
-            instances[key] = _trimmed(vmi)
+            instances[key] = trim_instance(vmi)
     for vm in session.list(VIRTUAL_MACHINES, namespace, label_selector=label_selector):
         metadata = vm.get("metadata")
         metadata = metadata if isinstance(metadata, dict) else {}
@@ -126,12 +130,13 @@ def read_subject(session: Session, surroundings: Surroundings, ref: VmRef) -> Su
     return surroundings.subject(vm, next(iter(found), None))
 
 
-def _trimmed(vmi: dict[str, Any]) -> dict[str, Any]:
+def trim_instance(vmi: dict[str, Any]) -> dict[str, Any]:
     """What deciding reads of an instance: thousands are kept in memory at once."""
     spec = vmi.get("spec")
     if isinstance(spec, dict):
         vmi["spec"] = {key: spec[key] for key in _INSTANCE_SPEC if key in spec}
-    metadata = vmi["metadata"]
+    metadata = vmi.get("metadata")
+    metadata = metadata if isinstance(metadata, dict) else {}
     for key in ("managedFields", "annotations", "labels"):
         metadata.pop(key, None)
     return vmi
