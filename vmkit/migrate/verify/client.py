@@ -7,6 +7,7 @@ import socket
 import statistics
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Final
 
 from vmkit.migrate.verify.exchange import SAFE_METHODS, Answer, Request
@@ -74,7 +75,6 @@ def ask_all(
     started: float,
     ready_seconds: float,
     alive: Callable[[], str] = lambda: "",
-    repeat: bool = True,
 ) -> Side:
     """Asks a side that has just been started: the first request until it is answered, then the others in order.
 
@@ -86,7 +86,6 @@ def ask_all(
         started: when it was started, by time.monotonic.
         ready_seconds: how long its first answer may take.
         alive: why nothing can come any more ("it ended with 1"), or "".
-        repeat: also ask the last GET request some times more, for the time of an answer once it runs.
     """
     end = started + ready_seconds
     while True:
@@ -101,10 +100,21 @@ def ask_all(
     if first.problem:
         return Side(problem=problem or f"no answer within {ready_seconds:g} s of its start ({first.problem})")
     answers = [first, *(ask(dial, request, host=host) for request in requests[1:])]
-    again = next((one for one in requests if one.method == "GET" and not one.body), None) if repeat else None
-    times = [one.seconds for one in answers[1:] or answers if not one.problem]
-    if again is not None:
-        rounds = [ask(dial, again, host=host) for _ in range(_WARM_ROUNDS)]
-        times = [one.seconds for one in rounds if not one.problem] or times
-    warm = statistics.median(times) if times else None
-    return Side(tuple(answers), Measured(cold_seconds=cold, warm_seconds=warm))
+    return Side(tuple(answers), Measured(cold_seconds=cold, warm_seconds=_median(answers[1:] or answers)))
+
+
+def ask_again(dial: Dial, requests: Sequence[Request], side: Side, *, host: str) -> Side:
+    """Asks the first GET some times more, for the time of an answer once everything runs.
+
+    Only for what is thrown away afterwards, and only when nothing is left to compare: asking may change its state.
+    """
+    again = next((one for one in requests if one.method == "GET" and not one.body), None)
+    if again is None or side.problem:
+        return side
+    median = _median([ask(dial, again, host=host) for _ in range(_WARM_ROUNDS)])
+    return side if median is None else replace(side, measured=replace(side.measured, warm_seconds=median))
+
+
+def _median(answers: Sequence[Answer]) -> float | None:
+    times = [one.seconds for one in answers if not one.problem]
+    return statistics.median(times) if times else None

@@ -16,7 +16,7 @@ from typing import Final
 
 from vmkit.errors import MissingTool
 from vmkit.migrate.verify.artifacts import ComponentPlan
-from vmkit.migrate.verify.client import ask_all, dial_loopback
+from vmkit.migrate.verify.client import ask_again, ask_all, dial_loopback
 from vmkit.migrate.verify.exchange import Request
 from vmkit.migrate.verify.processes import ended, last_line, resident_bytes, running
 from vmkit.migrate.verify.proof import Measured, Side
@@ -76,14 +76,16 @@ def ask_component(
                 listening = _read_port(child, ready_seconds)
                 if listening is None:
                     return Side(problem=ended(child, log) or f"it was not loaded within {ready_seconds:g} s")
+                dial, at = dial_loopback(listening), "localhost" if port == 80 else f"localhost:{port}"
                 side = ask_all(
-                    dial_loopback(listening),
+                    dial,
                     requests,
-                    host="localhost" if port == 80 else f"localhost:{port}",
+                    host=at,
                     started=started,
                     ready_seconds=ready_seconds,
                     alive=lambda: ended(child, log),
                 )
+                side = ask_again(dial, requests, side, host=at)
                 memory = resident_bytes(child.pid)
         trapped = [one for one in side.answers if one.status == 500]
         said = last_line(log) if trapped else ""

@@ -18,7 +18,7 @@ from typing import Final
 from vmkit.errors import EvidenceError, MissingTool
 from vmkit.migrate.tree.rooted import Tree
 from vmkit.migrate.verify.artifacts import ContainerPlan
-from vmkit.migrate.verify.client import ask_all
+from vmkit.migrate.verify.client import ask_again, ask_all
 from vmkit.migrate.verify.exchange import Request
 from vmkit.migrate.verify.processes import resident_bytes
 from vmkit.migrate.verify.proof import Measured, Side
@@ -266,17 +266,19 @@ def ask_container(
         except EvidenceError as error:
             hint = f"; {error.hint}" if error.hint else ""
             return Side(problem=f"{error.message}{hint}", notes=tuple(notes))
+        host = "localhost" if port == 80 else f"localhost:{port}"
         output = stack.enter_context((podman.folder / "relay.log").open("wb"))
         dial = stack.enter_context(dialing_into(pid, port, output=output))
         try:
             side = ask_all(
                 dial,
                 requests,
-                host="localhost" if port == 80 else f"localhost:{port}",
+                host=host,
                 started=podman.started,
                 ready_seconds=ready_seconds,
                 alive=podman.ended,
             )
+            side = ask_again(dial, requests, side, host=host)
         except EvidenceError as error:
             return Side(problem=podman.ended() or error.message, measured=measured, notes=tuple(notes))
         if not side.problem and not listens_beyond_loopback(pid, port):

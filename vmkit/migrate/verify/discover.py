@@ -6,6 +6,7 @@ import ast
 import posixpath
 import re
 from collections.abc import Iterator
+from itertools import islice
 from typing import Final
 from urllib.parse import quote
 
@@ -20,6 +21,7 @@ MOST: Final = 40
 _LOG_BYTES: Final = 4 * 2**20
 _SOURCE_BYTES: Final = 2**20
 _SOURCES: Final = 200
+_PAGES: Final = 2000
 _LOGS: Final = {
     "nginx": ("/var/log/nginx/access.log", "/var/log/nginx/access.log.1"),
     "apache": ("/var/log/apache2/access.log", "/var/log/httpd/access_log"),
@@ -71,14 +73,14 @@ def _recorded(tree: Tree, service: Service) -> Iterator[Request]:
 def _pages(tree: Tree, service: Service) -> Iterator[Request]:
     for site in service.sites:
         try:
-            for entry in tree.walk(site.root):
-                if entry.kind is not Kind.FILE or posixpath.basename(entry.path).startswith("."):
-                    continue
-                path = "/" + quote(posixpath.relpath(entry.path, site.root), errors="surrogateescape")
-                if is_target(path):
-                    yield Request(service.name, path=path)
+            files = (one.path for one in tree.walk(site.root) if one.kind is Kind.FILE)
+            pages = sorted(islice((one for one in files if not posixpath.basename(one).startswith(".")), _PAGES))
         except VmkitError:
-            return  # a damaged folder has fewer pages to ask for
+            return  # a damaged folder has no pages to ask for
+        for page in pages:
+            path = "/" + quote(posixpath.relpath(page, site.root), errors="surrogateescape")
+            if is_target(path):
+                yield Request(service.name, path=path)
 
 
 def _routes(tree: Tree, service: Service) -> Iterator[Request]:
@@ -90,16 +92,16 @@ def _routes(tree: Tree, service: Service) -> Iterator[Request]:
         sources = [entry.location for entry in tree.walk(runtime.root) if entry.path.endswith(".py")]
     except VmkitError:
         return
+    found: set[str] = set()
     for source in sources[:_SOURCES]:
         text = tree.read_at(source, limit=_SOURCE_BYTES)
         try:
             parsed = ast.parse(text or b"")
         except (SyntaxError, ValueError, RecursionError, MemoryError):
             continue
-        for node in ast.walk(parsed):
-            if not isinstance(node, ast.Constant) or not isinstance(node.value, str):
-                continue
-            route = node.value
-            # A path of the file system is no route.
-            if _ROUTE.fullmatch(route) and is_target(route) and tree.kind(route.rstrip("/") or "/") is None:
-                yield Request(service.name, path=route)
+        texts = (node.value for node in ast.walk(parsed) if isinstance(node, ast.Constant))
+        found |= {text for text in texts if isinstance(text, str) and _ROUTE.fullmatch(text) and is_target(text)}
+    for route in sorted(found):
+        # A path of the file system is no route.
+        if tree.kind(route.rstrip("/") or "/") is None:
+            yield Request(service.name, path=route)

@@ -17,7 +17,7 @@ from typing import Final
 from vmkit.errors import EvidenceError
 from vmkit.migrate.disk.device import FileDevice
 from vmkit.migrate.disk.image import detect_format
-from vmkit.migrate.verify.client import Dial, ask_all, dial_loopback
+from vmkit.migrate.verify.client import Dial, ask_again, ask_all, dial_loopback
 from vmkit.migrate.verify.exchange import Request
 from vmkit.migrate.verify.processes import ended, find_program, resident_bytes, running
 from vmkit.migrate.verify.proof import Measured, Side
@@ -202,6 +202,9 @@ def _boot(
                 sides[name] = replace(sides[name], problem=sides[name].problem + console)
         if accelerator == "kvm" and child.poll() is not None:
             return None
+        for name, rows in asked.items():
+            dial = dial_loopback(forwards[ports[name]])
+            sides[name] = ask_again(dial, rows, sides[name], host=_host(ports[name]))
         memory = resident_bytes(child.pid)
     return {
         name: replace(side, measured=replace(side.measured, memory_bytes=memory, how=how))
@@ -275,7 +278,6 @@ def ask_running(
             host=header,
             started=time.monotonic(),
             ready_seconds=ready_seconds,
-            repeat=False,
         )
         # Nothing was started: the first answer's time says nothing of a start.
         sides[name] = replace(
