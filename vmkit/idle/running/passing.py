@@ -33,7 +33,7 @@ from vmkit.idle.running.hands import Hands
 from vmkit.idle.running.subjects import Fleet, Scope, Subject, read_again, read_fleet
 from vmkit.idle.verdict import State, Verdict, decide_idle
 from vmkit.metrics.source import UsageSource, nothing_known
-from vmkit.metrics.summary import Login, Sessions, Summary, Unknown
+from vmkit.metrics.summary import Sessions, Summary, Unknown
 from vmkit.plan import Change, Outcome, Plan, Reason, Result, Status
 from vmkit.plan.executor import run
 from vmkit.units import Limit
@@ -214,16 +214,21 @@ class _Run:
         self._summaries = dict(
             summarize(self._source, refs, policy.measures, at=self.at, lookback=policy.lookback)
         )
-        # Guests are asked one by one: only those that nothing else speaks for.
-        quiet = [
-            each.ref
-            for each in self.judged
-            if each.facts.agent and self._verdict(each, self._summaries[each.ref], logins=()).state is State.IDLE
-        ]
-        logins = read_logins(self._session, quiet, concurrency=self.options.concurrency)
-        for ref, found in logins.items():
-            self._summaries[ref] = with_logins(self._summaries[ref], found)
+        # Guests are asked one by one: only those that nothing else speaks for. Of the others it does not matter.
+        for each in self.judged:
+            if each.facts.agent and isinstance(self._summaries[each.ref].logins, Unknown):
+                self._summaries[each.ref] = with_logins(self._summaries[each.ref], ())
         verdicts = [self._verdict(each, self._summaries[each.ref]) for each in self.judged]
+        quiet = [
+            each.ref for each in verdicts if each.state is State.IDLE and self.fleet.subjects[each.ref].facts.agent
+        ]
+        for ref, found in read_logins(self._session, quiet, concurrency=self.options.concurrency).items():
+            self._summaries[ref] = with_logins(self._summaries[ref], found)
+        asked = frozenset(quiet)
+        verdicts = [
+            self._verdict(self.fleet.subjects[each.ref], self._summaries[each.ref]) if each.ref in asked else each
+            for each in verdicts
+        ]
         views = [self.fleet.subjects[each.ref].view for each in verdicts if each.may_stop]
         owned = self._hands.judge(views) if views else {}
         verdicts = [
@@ -232,9 +237,7 @@ class _Run:
         facts = {ref: each.facts for ref, each in self.fleet.subjects.items()}
         self._verdicts = {each.ref: each for each in decide_fleet(verdicts, facts)}
 
-    def _verdict(self, subject: Subject, summary: Summary, *, logins: tuple[Login, ...] | None = None) -> Verdict:
-        if logins is not None:
-            summary = with_logins(summary, logins)
+    def _verdict(self, subject: Subject, summary: Summary) -> Verdict:
         return decide_idle(summary, subject.facts, self.options.policy, self.at)
 
     # --- deciding ---------------------------------------------------------------------------------------------

@@ -167,6 +167,14 @@ class Surroundings:
         labels = _mapping(_mapping(instance, "metadata"), "labels") or _mapping(
             _mapping(_mapping(_mapping(vm, "spec"), "template"), "metadata"), "labels"
         )
+        # What the launcher's pod carries besides its instance's labels (KubeVirt pkg/virt-controller/services).
+        labels = {
+            **labels,
+            "kubevirt.io": "virt-launcher",
+            "vm.kubevirt.io/name": view.ref.name,
+            "kubevirt.io/created-by": view.instance.uid if view.instance is not None else "",
+            "kubevirt.io/nodeName": view.node,
+        }
         for name, selector in self.services.get(view.ref.namespace, ()):
             if all(labels.get(key) == value for key, value in selector.items()):
                 yield name
