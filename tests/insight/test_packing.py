@@ -132,3 +132,11 @@ def test_what_stays_on_holds_everything(data: st.DataObject) -> None:
     assert found.needed + len(gone) == count
     # The spare is as large as any server that could be off beside it.
     assert all(rooms[found.spare].memory_bytes >= rooms[name].memory_bytes for name in gone)
+
+
+def test_cpu_in_use_counts_where_it_is_more_than_requested() -> None:
+    servers = [_server(f"n{number}", cpu=4000) for number in (1, 2, 3)]
+    loads = [_load(f"a/{number}", f"n{number}", 4, used_cpu_millicores=3000) for number in (1, 2, 3)]
+    assert decide_consolidation(servers, loads).off == ()
+    idle = [_load(f"a/{number}", f"n{number}", 4, used_cpu_millicores=300) for number in (1, 2, 3)]
+    assert len(decide_consolidation(servers, idle).off) == 1

@@ -51,6 +51,9 @@ COMMANDS: Final[dict[str, Entry]] = {
     "get": Entry("vmkit.cli.get:get", "Look", "List VMs."),
     "describe": Entry("vmkit.cli.describe:describe", "Look", "Show everything about VMs."),
     "report": Entry("vmkit.cli.report:report", "Look", "See what VMs really need, and what they take."),
+    "rightsize": Entry(
+        "vmkit.cli.rightsize:rightsize", "Modernize", "Say what size VMs should have, and give it to them."
+    ),
     "migrate": Entry(
         "vmkit.cli.migrate:migrate",
         "Modernize",

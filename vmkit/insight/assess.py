@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -113,18 +114,19 @@ def build_load(assessment: Assessment, fleet: FleetFacts, *, resized: bool) -> L
     """
     facts, proposal = assessment.facts, assessment.proposal
     launcher = fleet.servers.launchers.get(facts.ref)
+    used = math.ceil(assessment.study.cpu.target or 0.0)
     change = NOTHING
     if resized and proposal.size is not None:
         size = Resources(proposal.size.vcpus * 1000, proposal.size.memory_bytes)
         change = _difference(facts, fleet.rollout, size)
     if launcher is not None:
         pinned = launcher.pinned or ("cannot be migrated" if facts.shape.migratable is False else "")
-        return Load(launcher.name, _add(launcher.requests, change), launcher.node, launcher.nodes, pinned)
+        return replace(launcher, requests=_add(launcher.requests, change), pinned=pinned, used_cpu_millicores=used)
     never_ran = assessment.study.last_seconds is None and not assessment.study.problems
     requests = compute_requests(facts.shape, fleet.rollout)
     if requests is None or (facts.running is False and (never_ran or _told_nothing(assessment))):
         return None
-    return Load(str(facts.ref), _add(requests, change))
+    return Load(str(facts.ref), _add(requests, change), used_cpu_millicores=used)
 
 
 def _told_nothing(assessment: Assessment) -> bool:

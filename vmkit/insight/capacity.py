@@ -200,13 +200,16 @@ def build_capacity(
 def render_drain_plan(servers: Consolidation) -> str:
     """The commands that empty servers, in order; empty where there is nothing to do.
 
-    A drain evicts launchers, which KubeVirt turns into live migrations for VMs whose eviction strategy says so
-    (pkg/virt-api/webhooks/validating-webhook/admitters/pod-eviction-admitter.go).
+    VMs are migrated before the drain, which shuts those down whose eviction strategy is not LiveMigrate (KubeVirt
+    pkg/virt-api/webhooks/validating-webhook/admitters/pod-eviction-admitter.go).
     """
     lines: list[str] = []
     for off in servers.off:
         lines.append(f"kubectl cordon {off.server}")
         lines += [f"#   {move.load} fits on {move.target}" for move in off.moves]
+        vms = [move.load for move in off.moves if move.is_vm]
+        if vms:
+            lines.append(f"vmkit live-migrate {' '.join(vms)} --wait")
         lines.append(f"kubectl drain {off.server} --ignore-daemonsets --delete-emptydir-data")
     return "\n".join(lines) + ("\n" if lines else "")
 

@@ -4,13 +4,14 @@ A server that is off takes no power at all; one that idles takes much of what it
 which whole servers can be emptied, with one to spare, and by which moves.
 
 What is packed are the requests of pods, as the scheduler counts them: KubeVirt requests a tenth of a core for each
-virtual CPU unless told otherwise, so that memory fills servers first.
+virtual CPU unless told otherwise, so that memory fills servers first. Where a VM uses more CPU than it requests,
+its use counts: the scheduler would put more on a server than it can carry.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from vmkit.insight.recommender import Resources
@@ -29,6 +30,8 @@ class Load:
         nodes: the only servers it may be on; None for any.
         pinned: why it cannot be moved; empty where it can.
         is_vm: whether it is a VM.
+        used_cpu_millicores: what it really uses, where that is known: servers are not filled beyond it, whatever
+            the scheduler would let through.
     """
 
     name: str
@@ -37,6 +40,12 @@ class Load:
     nodes: frozenset[str] | None = None
     pinned: str = ""
     is_vm: bool = True
+    used_cpu_millicores: int = 0
+
+    @property
+    def room(self) -> Resources:
+        """What it needs of a server: what it requests, and no less CPU than it uses."""
+        return Resources(max(self.requests.cpu_millicores, self.used_cpu_millicores), self.requests.memory_bytes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +72,7 @@ class Move:
     load: str
     source: str
     target: str
+    is_vm: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,12 +119,12 @@ class _Room:
     def fits(self, load: Load, name: str) -> bool:
         if load.nodes is not None and name not in load.nodes:
             return False
-        cpu, memory = load.requests
+        cpu, memory = load.room
         return cpu <= self.cpu[name] and memory <= self.memory[name]
 
     def take(self, load: Load, name: str, sign: int = 1) -> None:
-        self.cpu[name] -= sign * load.requests.cpu_millicores
-        self.memory[name] -= sign * load.requests.memory_bytes
+        self.cpu[name] -= sign * load.room.cpu_millicores
+        self.memory[name] -= sign * load.room.memory_bytes
 
     def copy(self) -> _Room:
         other = _Room(())
@@ -178,7 +188,7 @@ def _empty(
     current = {name: list(loads) for name, loads in placed.items()}
     candidates = sorted(
         (name for name in usable if name not in kept),
-        key=lambda name: (sum(load.requests.memory_bytes for load in current[name]), room.memory[name], name),
+        key=lambda name: (sum(load.room.memory_bytes for load in current[name]), room.memory[name], name),
     )
     for name in candidates:
         others = [other for other in usable if other != name and other not in emptied]
@@ -194,7 +204,9 @@ def _empty(
         for load in current[name]:
             trial.take(load, name, sign=-1)
             current[targets[load.name]].append(load)
-        emptied[name] = [Move(load.name, name, targets[load.name]) for load in current[name] if load.node]
+        emptied[name] = [
+            Move(load.name, name, targets[load.name], load.is_vm) for load in current[name] if load.node
+        ]
         current[name] = []
         room = trial
     return _settle(emptied, current), room, current
@@ -204,7 +216,7 @@ def _settle(emptied: dict[str, list[Move]], current: Mapping[str, list[Load]]) -
     # What went from one emptied server to another goes to its last place at once.
     last = {load.name: name for name, loads in current.items() for load in loads}
     return {
-        name: [Move(move.load, name, last[move.load]) for move in moves if not _came_by(move, emptied, name)]
+        name: [replace(move, target=last[move.load]) for move in moves if not _came_by(move, emptied, name)]
         for name, moves in emptied.items()
     }
 
@@ -220,7 +232,7 @@ def _came_by(move: Move, emptied: Mapping[str, list[Move]], name: str) -> bool:
 
 
 def _by_size(load: Load) -> tuple[int, int, str]:
-    return (-load.requests.memory_bytes, -load.requests.cpu_millicores, load.name)
+    return (-load.room.memory_bytes, -load.room.cpu_millicores, load.name)
 
 
 def _why_pinned(loads: Iterable[Load]) -> str:
@@ -231,8 +243,8 @@ def _compute_stranded(room: _Room, names: Iterable[str], vms: Sequence[Load]) ->
     """What would stay free of one resource when more VMs like these had filled the other."""
     if not vms:
         return NOTHING
-    cpu = sum(load.requests.cpu_millicores for load in vms) / len(vms)
-    memory = sum(load.requests.memory_bytes for load in vms) / len(vms)
+    cpu = sum(load.room.cpu_millicores for load in vms) / len(vms)
+    memory = sum(load.room.memory_bytes for load in vms) / len(vms)
     lost_cpu = lost_memory = 0.0
     for name in names:
         free_cpu, free_memory = max(room.cpu[name], 0), max(room.memory[name], 0)

@@ -169,7 +169,8 @@ def _peak_sentences(report: CapacityReport) -> Iterator[str]:
 def _peak_sentence(name: str, resource: FleetResource, amount: Callable[[float], str]) -> str:
     if resource.coincident_peak is None or resource.sum_of_peaks is None:
         return f"{name}: {amount(resource.split.reserved)} reserved; nobody measured what is used."
-    times = f", {resource.diversity:.2g} times as much" if resource.diversity else ""
+    diverse = resource.diversity is not None and resource.diversity >= 1.05
+    times = f", {resource.diversity:.2g} times as much" if diverse else ""
     return (
         f"{name}: {amount(resource.split.reserved)} reserved; all VMs together used at most "
         f"{amount(resource.coincident_peak)} at once, and their own peaks add up to "
@@ -183,7 +184,8 @@ def _server_sentence(how: str, servers: Consolidation) -> str:
         f"{off} of {servers.servers} servers could be off" if off else f"all {servers.servers} servers are needed"
     )
     spare = f", with {servers.spare} to spare" if servers.spare else ""
-    kept = f"; {len(servers.kept)} stay on whatever happens" if servers.kept else ""
+    stay = "stays" if len(servers.kept) == 1 else "stay"
+    kept = f"; {len(servers.kept)} {stay} on whatever happens" if servers.kept else ""
     unplaced = f"; {len(servers.unplaced)} VMs fit nowhere and are not counted" if servers.unplaced else ""
     return f"{how}, {what}{spare}{kept}{unplaced}; {_amounts(servers.stranded)} would be stranded."
 
@@ -227,13 +229,21 @@ def _callouts(report: CapacityReport) -> Iterator[Block]:
     short = [vm for vm in report.vms if vm.cpu.deficit or vm.memory.deficit]
     if short:
         names = ", ".join(str(vm.ref) for vm in short[:5]) + (" ..." if len(short) > 5 else "")
-        yield Callout(Tone.WARNING, f"{len(short)} VMs have less than they need", (names,))
+        yield Callout(
+            Tone.WARNING,
+            f"{_count(len(short))} less than {'it needs' if len(short) == 1 else 'they need'}",
+            (names,),
+        )
     unknown = sum(1 for vm in report.vms if vm.memory.unknown or vm.cpu.unknown)
     if unknown:
         text = "What they reserve is in the part called unknown, and in no number about waste."
         yield Callout(Tone.NOTE, f"Nobody measured {unknown} of {len(report.vms)} VMs", (text,))
     if report.notices:
         yield Callout(Tone.WARNING, "Not everything could be read", tuple(report.notices))
+
+
+def _count(number: int) -> str:
+    return "One VM has" if number == 1 else f"{number} VMs have"
 
 
 def _stacks(report: CapacityReport) -> StackedBars:

@@ -151,12 +151,13 @@ def decide_size(
         return Proposal(now, None, Reason("NotMeasured", "nobody measured what it uses"))
     if not worth.worth:
         return Proposal(now, None, Reason(worth.why, _say_worth(worth)), worth=worth, wants=wants)
-    size, patch, refusal = _choose(shape, wants, catalog, namespace)
+    size, refusal = _choose(shape, wants, catalog, namespace)
     if size is None:
         return Proposal(now, None, Reason("NoneFits", refusal), worth=worth, wants=wants)
     if (size.vcpus, size.memory_bytes) == (now.vcpus, now.memory_bytes):
         text = "it needs another amount, and of the sizes there are it has the one that fits"
         return Proposal(now, None, Reason("Fits", text), worth=worth, wants=wants)
+    patch = build_patch(shape, size)
     effect, why = _decide_effect(shape, now, size, patch, rollout, running=running)
     saved = Resources((now.vcpus - size.vcpus) * 1000, now.memory_bytes - size.memory_bytes)
     return Proposal(
@@ -176,23 +177,30 @@ def _say_worth(worth: Worth) -> str:
     }[worth.why]
 
 
-def _choose(
-    shape: Shape, wants: Resources, catalog: Catalog, namespace: str
-) -> tuple[Size | None, Mapping[str, Any], str]:
+def build_patch(shape: Shape, size: Size) -> Mapping[str, Any]:
+    """The merge patch that gives a VM another size.
+
+    Args:
+        shape: the VM; its own size is known.
+        size: the size it is to have; with an instancetype where it has one, without where it has none.
+    """
+    if size.instancetype:
+        # Without its recorded revision KubeVirt looks the named one up again.
+        return {"spec": {"instancetype": {"name": size.instancetype, "revisionName": None}}}
+    topology = choose_topology(shape.topology or Topology(), size.vcpus)
+    return {"spec": {"template": {"spec": {"domain": _domain_patch(shape, topology, size.memory_bytes)}}}}
+
+
+def _choose(shape: Shape, wants: Resources, catalog: Catalog, namespace: str) -> tuple[Size | None, str]:
     if shape.instancetype is not None:
         found = choose_instancetype(shape.instancetype, wants, catalog, namespace=namespace)
         if found is None:
             series = shape.instancetype.series or shape.instancetype.name
             amount = f"{format_cores(wants.cpu_millicores / 1000)} CPU and {format_size(wants.memory_bytes)}"
-            return None, {}, f"no instancetype of the series {series} has {amount}"
-        # Without its recorded revision KubeVirt looks the named one up again.
-        patch = {"spec": {"instancetype": {"name": found.name, "revisionName": None}}}
-        return Size(found.vcpus, found.memory_bytes, found.name), patch, ""
-    assert shape.topology is not None
-    topology = choose_topology(shape.topology, max(math.ceil(wants.cpu_millicores / 1000), 1))
-    memory = max(math.ceil(wants.memory_bytes / MEMORY_STEP), 1) * MEMORY_STEP
-    size = Size(topology.vcpus, memory)
-    return size, {"spec": {"template": {"spec": {"domain": _domain_patch(shape, topology, memory)}}}}, ""
+            return None, f"no instancetype of the series {series} has {amount}"
+        return Size(found.vcpus, found.memory_bytes, found.name), ""
+    topology = choose_topology(shape.topology or Topology(), max(math.ceil(wants.cpu_millicores / 1000), 1))
+    return Size(topology.vcpus, max(math.ceil(wants.memory_bytes / MEMORY_STEP), 1) * MEMORY_STEP), ""
 
 
 def _domain_patch(shape: Shape, topology: Topology, memory: int) -> dict[str, Any]:

@@ -25,6 +25,9 @@ TEMPLATE_DIGEST: Final = "vmkit.io/template-digest"
 ANSWERS_DIGEST: Final = "vmkit.io/answers-digest"
 """Annotation: the digest of the answers it was rendered with."""
 
+RESIZE_AT_STOP: Final = "vmkit.io/resize-at-stop"
+"""Annotation: the size it is to have once it is stopped: "vcpus=2,memory=4Gi" or "instancetype=u1.small"."""
+
 KEPT_FROM: Final = "vmkit.io/kept-from"
 """Annotation on a DataVolume or claim: the VM ("namespace/name") it belonged to, which was deleted without it."""
 
