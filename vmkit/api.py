@@ -27,11 +27,14 @@ from vmkit.vm.reference import VmRef, parse_vm_ref
 
 if TYPE_CHECKING:
     from vmkit.cluster.session import Session
+    from vmkit.idle.running import IdleOptions, IdleRun
+    from vmkit.idling import Idling
     from vmkit.insights import Insights
     from vmkit.inventory.description import Descriptions
     from vmkit.inventory.listing import Inventory
     from vmkit.metrics.prometheus.client import PrometheusClient
-    from vmkit.plan.model import Result
+    from vmkit.metrics.source import UsageSource
+    from vmkit.plan.model import Outcome, Plan, Result
     from vmkit.power import Selection
     from vmkit.provision.catalog import Catalog
     from vmkit.provision.importing import Imported
@@ -413,6 +416,47 @@ class Vmkit:
         if isinstance(prometheus, str):
             prometheus = PrometheusClient(prometheus)
         return Insights(self.session, prometheus or self.find_prometheus())
+
+    def idle(
+        self, prometheus: PrometheusClient | str | None = None, *, source: UsageSource | None = None
+    ) -> Idling:
+        """The calls about idle VMs: ``vk.idle(...).run()`` is ``vmkit stop-idle``.
+
+        Args:
+            prometheus: a client, or an address; None for none.
+            source: who knows of use, in place of Prometheus.
+        """
+        from vmkit.idling import Idling
+        from vmkit.metrics.prometheus.client import PrometheusClient
+
+        if isinstance(prometheus, str):
+            prometheus = PrometheusClient(prometheus)
+        return Idling(self.session, prometheus, source=source)
+
+    def stop_idle(
+        self,
+        options: IdleOptions | None = None,
+        *,
+        prometheus: PrometheusClient | str | None = None,
+        source: UsageSource | None = None,
+        confirm: Callable[[Plan], None] | None = None,
+        on_outcome: Callable[[Outcome], None] | None = None,
+    ) -> IdleRun:
+        """Notes VMs that nobody uses, and stops those that were noted before and are idle still.
+
+        Args:
+            options: which VMs, what counts as idle, how much notice; by default those that are labelled.
+            prometheus: a client, or an address; None looks for one in the cluster.
+            source: who knows of use, in place of Prometheus.
+            confirm: shown the plan before the first change.
+            on_outcome: told of each outcome.
+
+        Raises:
+            ClusterError: the VMs cannot be read. Refused: far more is idle than at the last run.
+        """
+        if source is None and prometheus is None:
+            prometheus = self.find_prometheus()
+        return self.idle(prometheus, source=source).run(options, confirm=confirm, on_outcome=on_outcome)
 
     # --- what methods share ---
 

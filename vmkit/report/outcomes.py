@@ -16,7 +16,8 @@ _DONE: Final[Mapping[str, str]] = {
     "restart": "restarted", "pause": "paused", "unpause": "unpaused", "live-migrate": "migrated",
     "delete": "deleted", "decide": "switched", "note": "noted", "warn": "warned", "schedule": "switched",
     "undo": "undone", "keep-up": "kept up", "keep-down": "kept down", "skip-next": "set to skip",
-    "exclude-until": "excluded",
+    "exclude-until": "excluded", "mark": "noted as idle", "clear": "no longer noted as idle",
+    "settle": "settled", "snooze": "snoozed", "judge": "judged", "stop-idle": "handled",
 }  # fmt: skip
 
 
