@@ -58,6 +58,9 @@ RUNNING: Final = "kubevirt_vmi_info"
 OBSERVED: Final = ("kubevirt_vm_running_status_last_transition_timestamp_seconds", "kubevirt_vm_info")
 MEMORY: Final = ("kubevirt_vmi_memory_available_bytes", "kubevirt_vmi_memory_usable_bytes")
 MIGRATION: Final = ("kubevirt_vmi_migration_start_time_seconds", "kubevirt_vmi_migration_end_time_seconds")
+TELLS_MIGRATIONS: Final = "kubevirt_vm_create_date_timestamp_seconds"
+"""Came with the same release as `MIGRATION`, 1.5, and is of every VM: where there is this one and not those,
+nothing has migrated."""
 LAST_SESSION: Final = "kubevirt_vmi_last_api_connection_timestamp_seconds"
 OPEN_SESSIONS: Final = "kubevirt_(vnc|console|usbredir)_active_connections|kubevirt_portforward_active_tunnels"
 KEPLER: Final = (
@@ -73,6 +76,7 @@ _LOOKED_FOR: Final = (
     *OBSERVED,
     *MEMORY,
     *MIGRATION,
+    TELLS_MIGRATIONS,
     LAST_SESSION,
     *KEPLER,
 )

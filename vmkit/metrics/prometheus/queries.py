@@ -22,6 +22,7 @@ from vmkit.metrics.prometheus.names import (
     OBSERVED,
     OPEN_SESSIONS,
     RUNNING,
+    TELLS_MIGRATIONS,
     Metric,
     Vocabulary,
 )
@@ -97,7 +98,7 @@ def build_signal_query(
     sources = _sources(vocabulary, signal)
     if not sources:
         return None
-    ordered = {f"m{index}": measure for index, measure in enumerate(sorted(measures))}
+    ordered = {f"m{index}": measure for index, measure in enumerate(sorted(measures, key=str))}
     selectors = [vocabulary.select(metric.name, refs, matchers=metric.matchers) for metric in sources]
     rule = RULES[signal]
     recorded = vocabulary.select(rule, refs) if vocabulary.rules else ""
@@ -237,7 +238,7 @@ def build_migrations_query(
     them ("newest"): restarts are counted along.
     """
     span, step = seconds(lookback), seconds(STEP)
-    if vocabulary.metrics.issuperset(MIGRATION):
+    if TELLS_MIGRATIONS in vocabulary.metrics or vocabulary.metrics.issuperset(MIGRATION):
         start, end = (f"max by ({vocabulary.by}) ({vocabulary.select(name, refs)})" for name in MIGRATION)
         parts = [
             tag(f"max_over_time(({start})[{span}:{step}])", "start"),

@@ -197,7 +197,7 @@ class PrometheusSource:
     ) -> Iterator[tuple[str, Callable[[Sequence[VmRef]], Query | None]]]:
         words, lookback = fleet.vocabulary, fleet.lookback
         yield "state", lambda refs: build_state_query(words, refs, lookback=lookback)
-        for signal in dict.fromkeys(measure.signal for measure in sorted(measures)):
+        for signal in dict.fromkeys(measure.signal for measure in sorted(measures, key=str)):
             wanted = [measure for measure in measures if measure.signal is signal]
 
             def build(
@@ -269,7 +269,7 @@ def _summarize(ref: VmRef, shard: _Shard, measures: Collection[Measure], fleet: 
     running, observed = _stretch(state, "running", fleet), _stretch(state, "observed", fleet)
     usage = {
         signal: _read_usage(signal, key, shard, state, fleet)
-        for signal in dict.fromkeys(measure.signal for measure in sorted(measures))
+        for signal in dict.fromkeys(measure.signal for measure in sorted(measures, key=str))
     }
     warnings = dict.fromkeys(shard.warnings)
     exporters = 0.0 if isinstance(state, Unknown) else state.get("exporters", 0.0)
