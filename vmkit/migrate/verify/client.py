@@ -56,6 +56,8 @@ def ask(dial: Dial, request: Request, *, host: str, timeout_seconds: float = ANS
                 return Answer(0, problem=f"its body is larger than {MAX_BODY_BYTES // 2**20} MiB")
             if time.monotonic() - started > timeout_seconds:
                 return Answer(0, problem=f"it was not complete after {timeout_seconds:g} s")
+        if response.length:
+            return Answer(0, problem=f"its body ended {response.length} bytes too early")
         headers = tuple((name.lower(), value) for name, value in response.getheaders())
         return Answer(response.status, headers, bytes(body), time.monotonic() - started)
     except TimeoutError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import json
 import select
@@ -103,4 +104,7 @@ def _read_port(child: subprocess.Popen[bytes], seconds: float) -> int | None:
     assert child.stdout is not None
     ready, _, _ = select.select([child.stdout], [], [], seconds)
     line = child.stdout.readline().strip() if ready else b""
+    if ready and not line:  # it is about to end: its exit code and last words are worth a moment
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            child.wait(10)
     return int(line) if line.isdigit() else None

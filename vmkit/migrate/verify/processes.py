@@ -58,6 +58,10 @@ def running(
         yield child
     finally:
         end(child)
+        for pipe in (child.stdin, child.stdout):
+            if pipe is not None:
+                with contextlib.suppress(OSError):
+                    pipe.close()
 
 
 def end(child: subprocess.Popen[bytes]) -> None:

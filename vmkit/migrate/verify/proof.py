@@ -218,3 +218,34 @@ def _measured_to_dict(measured: Measured) -> dict[str, Any]:
         "memoryBytes": measured.memory_bytes,
         "how": escape_text(measured.how),
     }
+
+
+def build_proof_schema() -> dict[str, Any]:
+    """The JSON schema of the document (2020-12); keys are added within a version, never renamed."""
+    text, number, whole = {"type": "string"}, {"type": ["number", "null"]}, {"type": ["integer", "null"]}
+
+    def record(**keys: Any) -> dict[str, Any]:
+        return {"type": "object", "required": sorted(keys), "properties": keys}
+
+    measured = record(coldSeconds=number, warmSeconds=number, imageBytes=whole, memoryBytes=whole, how=text)
+    answer = {
+        "oneOf": [
+            record(problem=text),
+            record(status={"type": "integer"}, bytes={"type": "integer"}, digest=text),
+        ]
+    }
+    difference = record(place=text, expected=text, found=text)
+    request = record(
+        method=text, path=text, origin=text, same={"type": "boolean"}, tolerated=text, expected=answer,
+        found=answer, differences={"type": "array", "items": difference},
+    )  # fmt: skip
+    target = record(
+        service=text, target={"enum": ["container", "wasm"]}, outcome={"enum": [str(one) for one in Outcome]},
+        reason=text, measured=measured, notes={"type": "array", "items": text},
+        requests={"type": "array", "items": request},
+    )  # fmt: skip
+    document = record(
+        kind={"const": KIND}, schemaVersion={"const": SCHEMA_VERSION}, machine=text,
+        vm={"type": "object", "additionalProperties": measured}, targets={"type": "array", "items": target},
+    )  # fmt: skip
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **document}
