@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,8 +9,9 @@ from typing import Final
 
 from vmkit.errors import EvidenceError
 from vmkit.migrate.generate.image import ImagePlan
+from vmkit.migrate.oci.archive import build_header, write_end, write_entry
 from vmkit.migrate.tree.rooted import Location, Tree
-from vmkit.migrate.tree.volume import Kind, Stat
+from vmkit.migrate.tree.volume import Kind
 
 MAX_PAYLOAD_BYTES: Final = 4 * 2**30
 _COPIED: Final = (Kind.FILE, Kind.SYMLINK, Kind.DIRECTORY)
@@ -35,18 +35,18 @@ def write_payload(tree: Tree, plan: ImagePlan, target: Path, *, max_bytes: int =
     """
     written: list[str] = []
     total = 0
-    with tarfile.open(target, "w", format=tarfile.PAX_FORMAT, errors="surrogateescape") as archive:
+    with target.open("wb") as file:
         for path, location in sorted(_wanted(tree, plan)):
             stat = tree.stat_at(location)
             if stat is None:
                 raise EvidenceError("it cannot be read", hint="the disk may be damaged", where=path)
-            info = _header(path, stat)
+            info = build_header(path, stat)
             if stat.kind is Kind.DIRECTORY:
                 info.type = tarfile.DIRTYPE
-                archive.addfile(info)
+                write_entry(file.write, info)
             elif stat.kind is Kind.SYMLINK:
                 info.type, info.linkname = tarfile.SYMTYPE, tree.link_target(path) or ""
-                archive.addfile(info)
+                write_entry(file.write, info)
             else:
                 total += stat.size
                 if total > max_bytes:
@@ -56,9 +56,10 @@ def write_payload(tree: Tree, plan: ImagePlan, target: Path, *, max_bytes: int =
                         where=path,
                     )
                 info.size = stat.size
-                archive.addfile(info, _Pieces(tree, location, stat.size))
+                write_entry(file.write, info, tree.pieces(location))
             if stat.kind is not Kind.DIRECTORY:
                 written.append(path)
+        write_end(file.write)
     return written
 
 
@@ -85,27 +86,3 @@ def _wanted(tree: Tree, plan: ImagePlan) -> Iterator[tuple[str, Location]]:
         if found is not None and found.kind in (Kind.FILE, Kind.SYMLINK) and kept(path) and path not in seen:
             seen.add(path)
             yield path, found
-
-
-def _header(path: str, stat: Stat) -> tarfile.TarInfo:
-    info = tarfile.TarInfo(path.lstrip("/"))
-    info.mode, info.uid, info.gid, info.mtime = stat.mode, stat.uid, stat.gid, stat.modified
-    return info
-
-
-class _Pieces(io.RawIOBase):
-    """A file of the tree as tarfile wants to read it, filled up with zeros where it ends too early."""
-
-    def __init__(self, tree: Tree, location: Location, size: int) -> None:
-        self._pieces, self._left, self._held = tree.pieces(location), size, b""
-
-    def read(self, count: int = -1) -> bytes:
-        wanted = self._left if count < 0 else min(count, self._left)
-        while len(self._held) < wanted:
-            piece = next(self._pieces, b"")
-            if not piece:
-                self._held += bytes(wanted - len(self._held))
-            self._held += piece
-        found, self._held = self._held[:wanted], self._held[wanted:]
-        self._left -= wanted
-        return found
