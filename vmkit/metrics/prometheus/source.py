@@ -345,19 +345,23 @@ def _read_sessions(found: Mapping[str, float] | Unknown, fleet: _Fleet) -> Sessi
     if isinstance(found, Unknown):
         return found
     opened = found.get("open", 0.0)
-    ended = [
-        found[name] for name in ("last", "active") if math.isfinite(found.get(name, math.nan)) and found[name] > 0
-    ]
+    last, active = (
+        found[name] if math.isfinite(found.get(name, math.nan)) and found[name] > 0 else 0.0
+        for name in ("last", "active")
+    )
+    # Prometheus sees a session for a step or so after its end; the end itself is told where virt-api lives on.
+    if active > last + 2 * STEP.total_seconds():
+        last = active
     if isinstance(fleet.watched, Unknown):
         # What was seen counts, however little is known of the rest.
-        if not ended and not opened > 0:
+        if not last and not opened > 0:
             return fleet.watched
         known = fleet.at
     else:
         share = 1.0 if fleet.watched >= 1 - _SLACK / fleet.steps else fleet.watched
         known = fleet.at - fleet.lookback * share
-    last = datetime.fromtimestamp(max(ended), UTC) if ended else None
-    return Sessions(int(opened) if opened > 0 else 0, last, known)
+    ended = datetime.fromtimestamp(last, UTC) if last else None
+    return Sessions(int(opened) if opened > 0 else 0, ended, known)
 
 
 def _read_memory(found: Mapping[str, float] | Unknown) -> Memory | Unknown:
