@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
+from urllib.parse import urlsplit
 
-from vmkit.cluster.resources import VIRTUAL_MACHINES
+from vmkit.cluster.resources import VIRTUAL_MACHINE_INSTANCES, VIRTUAL_MACHINES
 from vmkit.cluster.session import Session
-from vmkit.errors import ClusterError, NotFound, ScheduleError
+from vmkit.errors import ClusterError, Forbidden, NotFound, ScheduleError, VmkitError
 from vmkit.guard.restart import find_restart_risks
+from vmkit.guard.switch import DEFAULT_NAMESPACE
+from vmkit.idle.ledger import Account, Rates, take_over
 from vmkit.idle.mark import STAY_DOWN
 from vmkit.idle.policy import IdlePolicy
 from vmkit.idle.report import IdleItem
 from vmkit.idle.running import IdleOptions, IdleRun, Scope, run_idle
+from vmkit.idle.running.book import read_book, record
 from vmkit.idle.running.snoozing import set_snooze
 from vmkit.metrics.prometheus.client import PrometheusClient
 from vmkit.metrics.prometheus.source import PrometheusSource
@@ -35,7 +40,7 @@ from vmkit.schedule.state import STATE, parse_state, render_state
 from vmkit.schedule.vetoes import Policy, find_veto
 from vmkit.vm.contract import Verb
 from vmkit.vm.reference import VmRef
-from vmkit.vm.state import PowerState, VmView
+from vmkit.vm.state import PowerState, VmView, read_vm
 
 _EPOCH: Final = datetime.fromtimestamp(0, UTC)
 
@@ -49,6 +54,29 @@ class NoSource:
         """Unknown, all of it."""
         why = Unknown("NoPrometheus", "there is no Prometheus to ask; --prometheus says where one is")
         return {ref: nothing_known(ref, why, measures=list(measures), at=at, lookback=lookback) for ref in refs}
+
+
+def find_practice_source(session: Session, kubeconfig: str | None) -> UsageSource | None:
+    """The practice cluster's own series, where that is what the session is connected to; else None.
+
+    Args:
+        session: with the cluster.
+        kubeconfig: the file it was found in; None for those that the environment names.
+    """
+    if urlsplit(session.server).hostname not in ("127.0.0.1", "::1", "localhost"):
+        return None
+    from vmkit.lab.directory import read_records
+    from vmkit.lab.remote import RemoteLab
+    from vmkit.practice import PracticeSource
+
+    named = [kubeconfig, os.environ.get("VMKIT_KUBECONFIG"), os.environ.get("KUBECONFIG")]
+    for path in (*named, *(str(each.kubeconfig) for each in read_records())):
+        with contextlib.suppress(VmkitError):
+            lab = RemoteLab.from_kubeconfig(path) if path else None
+            if lab is not None and lab.url == session.server:
+                lab.clock()  # Whatever else is served there does not know this.
+                return PracticeSource(lab)
+    return None
 
 
 class ScheduleGuard:
@@ -90,6 +118,11 @@ def _wanted(effective: Effective, at: datetime) -> Iterable[Reason]:
     excluded = effective.exclude is not None and effective.exclude.is_active(at)
     if excluded or (effective.exclude_until is not None and effective.exclude_until > at):
         yield Reason("Excluded", "vmkit.io/exclude keeps everything automatic off it")
+
+
+def _name_of(source: UsageSource) -> str:
+    name = type(source).__name__
+    return "the practice cluster's own series" if name == "PracticeSource" else name
 
 
 class IdleHands:
@@ -155,7 +188,7 @@ class Idling:
         self._hands = IdleHands(session, settings)
         self._name = "nothing that measures"
         if source is not None:
-            self._source, self._name = source, type(source).__name__
+            self._source, self._name = source, _name_of(source)
         elif prometheus is not None:
             self._source = PrometheusSource(prometheus, clock=lambda: self.now)
             self._name = f"Prometheus at {prometheus.server}"
@@ -201,6 +234,57 @@ class Idling:
     def snooze(self, refs: Iterable[VmRef], until: datetime | None, **arguments: Any) -> Result:
         """Lets VMs not be called idle until an instant; None takes that back. See `set_snooze`."""
         return set_snooze(self._session, refs, until, at=self.now, **arguments)
+
+    def ledger(
+        self,
+        *,
+        namespace: str = DEFAULT_NAMESPACE,
+        since: timedelta | None = None,
+        rates: Rates | None = None,
+        write: bool = False,
+    ) -> Account:
+        """What vmkit turned off, and what that returned.
+
+        What VMs remember and the ledger has not yet is counted as well, where all VMs may be listed.
+
+        Args:
+            namespace: where the ledger is kept.
+            since: only what was off in the last so much time.
+            rates: what turns hours into grams and money.
+            write: write what VMs remember into the ledger.
+
+        Raises:
+            ClusterError: the ledger cannot be read, or written.
+        """
+        at = self.now
+        book = read_book(self._session, namespace)
+        try:
+            views = self._views()
+            changed = take_over(book.pages, views, at)
+        except Forbidden:
+            changed, views = {}, []
+            book.notices.append("you may not list all VMs: what was turned off lately may be missing")
+        if write:
+            record(self._session, book, views, at)
+        pages = {**book.pages, **changed}
+        return Account(
+            at=at,
+            pages=tuple(sorted(pages.values(), key=lambda page: (page.ref, page.uid, page.month))),
+            rates=rates or Rates(),
+            since=None if since is None else at - since,
+            notices=tuple(book.notices),
+        )
+
+    def _views(self) -> list[VmView]:
+        instances = {
+            (vmi["metadata"]["namespace"], vmi["metadata"]["name"]): vmi
+            for vmi in self._session.list(VIRTUAL_MACHINE_INSTANCES)
+        }
+        found = []
+        for vm in self._session.list(VIRTUAL_MACHINES):
+            ref = read_vm(vm).ref
+            found.append(read_vm(vm, instances.get((ref.namespace, ref.name))))
+        return found
 
     @property
     def now(self) -> datetime:

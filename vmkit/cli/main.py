@@ -46,6 +46,9 @@ COMMANDS: Final[dict[str, Entry]] = {
         "vmkit.cli.schedule:schedule", "Schedule", "Start and stop VMs by their schedules, and see what those say."
     ),
     "stop-idle": Entry("vmkit.cli.stop_idle:stop_idle", "Schedule", "Find VMs that nobody uses, and stop them."),
+    "ledger": Entry(
+        "vmkit.cli.ledger_book:ledger", "Schedule", "Show what vmkit turned off, and what that returned."
+    ),
     "history": Entry("vmkit.cli.schedule.history:history", "Schedule", "Tell what schedules did to VMs."),
     "undo": Entry("vmkit.cli.schedule.history:undo", "Schedule", "Take back what a scheduled run did."),
     "install": Entry("vmkit.cli.install:install", "Schedule", "Write the manifests of what runs in a cluster."),

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from vmkit.api import Vmkit
     from vmkit.idle.policy import IdlePolicy
     from vmkit.idle.running import IdleOptions, Scope
+    from vmkit.idling import Idling
     from vmkit.units import Limit
 
 IDLE: Final = "What counts as idle"
@@ -54,8 +55,8 @@ def stop_idle() -> None:
     """Find VMs that nobody uses, and stop them.
 
     "vmkit stop-idle" is "vmkit stop-idle run": it looks at VMs and namespaces that carry the label
-    vmkit.io/stop-idle=enabled, or at those that are named. What is idle is noted first, and stopped by a run 24 hours
-    later if it is idle still. What is not known is kept running. docs/idle.md has the rules.
+    vmkit.io/stop-idle=enabled, or at those that are named. What is idle is noted first, and stopped by a run
+    24 hours later if it is idle still. What is not known is kept running. docs/idle.md has the rules.
 
     \b
     vmkit stop-idle --dry-run -A
@@ -215,8 +216,8 @@ def run(
 ) -> ExitCode:
     """Judge VMs by their use, note those that nobody uses, and stop what was noted before.
 
-    On a terminal the plan is shown, and a yes is asked for. Elsewhere VMs are only noted, unless --yes is among the
-    arguments. Never forces; vmkit start brings a VM back as it was.
+    On a terminal the plan is shown, and a yes is asked for. Elsewhere VMs are only noted, unless --yes is among
+    the arguments. Never forces; vmkit start brings a VM back as it was.
 
     \b
     vmkit stop-idle run -A --dry-run
@@ -241,7 +242,7 @@ def run(
             **given,
         )
         with app.console.progress("stop-idle") as progress:
-            found = vk.idle(monitoring.open(vk)).run(
+            found = _idling(app, vk, monitoring).run(
                 options,
                 confirm=app.confirmer(yes=not asks, always=True),
                 on_outcome=app.outcome_writer(output),
@@ -249,6 +250,14 @@ def run(
             )
     write_reports(app, found.report, reports)
     return show_run(app, found, output=output)
+
+
+def _idling(app: App, vk: Vmkit, monitoring: Monitoring) -> Idling:
+    """With the Prometheus that is named or found; a practice cluster without one brings its own series."""
+    from vmkit.idling import find_practice_source
+
+    source = find_practice_source(vk.session, app.connection.kubeconfig) if monitoring.url is None else None
+    return vk.idle(source=source) if source is not None else vk.idle(monitoring.open(vk))
 
 
 def _scope(app: App, vk: Vmkit, chosen: Chosen) -> Scope:
@@ -320,7 +329,7 @@ def explain(app: App, *, name: str, monitoring: Monitoring, output: str | None, 
     policy = build_policy(**given)
     with app.connect() as vk:
         ref = parse_vm_ref(name, default_namespace=vk.namespace)
-        item = vk.idle(monitoring.open(vk)).explain(ref, policy=policy)
+        item = _idling(app, vk, monitoring).explain(ref, policy=policy)
     if output is not None:
         envelope = build_envelope("IdleReport", "stop-idle explain", [item.to_dict()], exit_code=0)
         app.console.data(render_document(envelope, output))

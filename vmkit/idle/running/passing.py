@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from vmkit.cluster.session import Session
-from vmkit.errors import NotFound, UsageError, VmkitError
+from vmkit.errors import ClusterError, NotFound, UsageError, VmkitError
 from vmkit.guard.switch import Switch
 from vmkit.idle.decide import Decision, Terms, decide_action
 from vmkit.idle.facts import IdleFacts
@@ -19,6 +19,7 @@ from vmkit.idle.policy import IdlePolicy, vmkit_policy
 from vmkit.idle.report import Action, IdleItem, IdleReport, Size
 from vmkit.idle.running import webhook
 from vmkit.idle.running.acting import Worker, object_of
+from vmkit.idle.running.book import read_book, record
 from vmkit.idle.running.brake import Brake, Share, object_to_growth
 from vmkit.idle.running.evidence import (
     LAST_LOOK,
@@ -150,6 +151,7 @@ def run_idle(
     job.brake()
     job.carry_out()
     job.announce()
+    job.keep_book()
     return IdleRun(report, job.result())
 
 
@@ -495,6 +497,22 @@ class _Run:
             trouble = webhook.send(self.options.webhook, message)
             if trouble:
                 self._notices.append(trouble)
+
+    def keep_book(self) -> None:
+        """Takes what VMs remembered when the run began over into the ledger; the rest comes with a later run."""
+        if self.options.scope.names or self.options.switch.is_suspended(self._session):
+            return
+        place = self.options.scope.namespace
+        try:
+            book = read_book(self._session, self.options.switch.namespace)
+            views = [each.view for each in self.fleet.subjects.values()]
+            record(self._session, book, views, self.at, is_covered=lambda name: place in (None, name))
+        except NotFound:
+            return  # Nothing of vmkit is installed; vmkit ledger reads what VMs remember.
+        except ClusterError as error:
+            self._notices.append(f"the ledger is not written: {error.message}")
+        else:
+            self._notices += book.notices
 
     def result(self) -> Result:
         """What came of it."""
