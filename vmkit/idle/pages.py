@@ -110,7 +110,7 @@ def _lead(report: IdleReport, idle: Sequence[IdleItem], free: Sequence[IdleItem]
     ]
     if savings.metered:
         figures.append(
-            Figure("Energy to gain", format_number(savings.watt_hours_a_day), "Wh a day", _metered(report))
+            Figure("Energy to gain a day", format_number(savings.watt_hours_a_day), "Wh", _metered(report))
         )
     unknown = report.count(State.UNKNOWN)
     figures.append(

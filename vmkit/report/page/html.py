@@ -17,10 +17,22 @@ from markupsafe import Markup, escape
 
 import vmkit
 from vmkit.report.page import numbers, wording
-from vmkit.report.page.blocks import Bar, BarChart, Block, HeatMap, LineChart, Page, Section, StackedBars, Timeline
+from vmkit.report.page.blocks import (
+    Bar,
+    BarChart,
+    Block,
+    HeatMap,
+    LineChart,
+    Page,
+    Section,
+    StackedBars,
+    Table,
+    Timeline,
+)
 from vmkit.report.page.charts import bars, heat, lines, svg, textures
 from vmkit.report.text import escape_lines, escape_text
 
+_SHORT: Final = 24
 _MOST_TIPS: Final = 400
 """Cells of a heat map up to which each says its value when pointed at."""
 
@@ -68,6 +80,7 @@ def _environment() -> Environment:
         swatch=bars.swatch,
         line_swatch=lines.line_swatch,
         series_names=_series_names,
+        short_columns=_short_columns,
         bars=_bars,
         stacks=_stacks,
         numbers=wording.parts_table,
@@ -97,6 +110,14 @@ def _kind_of(value: object) -> str:
 def _render_block(block: Block) -> Markup:
     macros = _environment().get_template("blocks.html.j2").module
     return Markup(getattr(macros, _kind_of(block))(block).strip())  # noqa: S704 - made by an escaping template
+
+
+def _short_columns(table: Table) -> list[bool]:
+    """The columns whose every cell fits on a line: they are not broken, however narrow the page."""
+    return [
+        all(isinstance(cell, str) and len(cell) <= _SHORT for cell in cells)
+        for cells in zip(*table.shown, strict=True)
+    ] or [False] * len(table.columns)
 
 
 # --- what templates need of pictures -------------------------------------------------------------------
