@@ -56,6 +56,26 @@ def build_debian_disk() -> DebianDisk:
     return made
 
 
+def build_base_image() -> Path:
+    """The root file system that stands in for Debian's public image, which tests cannot fetch, as a tar."""
+    program = need("mmdebstrap", "mmdebstrap")
+    place = _cache_folder()
+    made = place / "base.tar"
+    with (place / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not made.exists():
+            new = place / "base.new.tar"
+            new.unlink(missing_ok=True)
+            done = subprocess.run(
+                [program, "--quiet", "--variant=minbase", "bookworm", new],
+                stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                timeout=BUILD_TIMEOUT_SECONDS, check=False,
+            )  # fmt: skip
+            assert done.returncode == 0, done.stdout.decode(errors="replace")
+            new.rename(made)
+    return made
+
+
 def _cache_folder() -> Path:
     """A folder of this user's own, named by what the disk is built from; those of older states are thrown away."""
     parts = sorted([EXAMPLE / "build_debian.py", *(EXAMPLE / "guest").iterdir()])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -56,10 +56,14 @@ class ContainerPlan:
 
 @dataclass(frozen=True, slots=True)
 class ComponentPlan:
-    """A component: its file, and the environment that its spin.toml gives it."""
+    """A component: its file, the environment that its spin.toml gives it, and the secrets that its host holds.
+
+    Spin's variables are in small letters; ``configuration`` has them from secret.yaml.
+    """
 
     wasm: Path
     variables: tuple[tuple[str, str], ...] = ()
+    configuration: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +115,8 @@ def _read_workload(folder: Path) -> Workload:
         if one.get("kind") == "ConfigMap":
             plain |= {str(key): str(value) for key, value in (one.get("data") or {}).items()}
     component = _read_component(folder)
+    if component is not None and secrets:
+        component = replace(component, configuration=tuple((key.lower(), value) for key, value in secrets.items()))
     for one in documents:
         kind, where = one.get("kind"), str(folder / "manifests.yaml")
         if kind in _RUNNING | _JOBS:

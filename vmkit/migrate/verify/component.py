@@ -72,7 +72,8 @@ def ask_component(
                 [*host, "serve", str(compiled)], output=output, stdin=subprocess.PIPE, stdout=subprocess.PIPE
             ) as child:
                 assert child.stdin is not None
-                child.stdin.write(json.dumps(dict(plan.variables)).encode())
+                told = {"variables": dict(plan.variables), "configuration": dict(plan.configuration)}
+                child.stdin.write(json.dumps(told).encode())
                 child.stdin.close()
                 listening = _read_port(child, ready_seconds)
                 if listening is None:

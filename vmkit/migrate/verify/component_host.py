@@ -1,7 +1,8 @@
 """The process that runs a component: ``python -m vmkit.migrate.verify.component_host compile|serve FILE ...``.
 
 A process of its own, so that what it takes can be measured and bounded, and so that it can be ended. It serves on
-a free port of loopback and writes the port on stdout; the component's environment comes as JSON on stdin.
+a free port of loopback and writes the port on stdout; what the component is told (`Settings`) comes as JSON on
+stdin.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import Any, Final
 
 from wasmtime import WasmtimeError
 
-from vmkit.migrate.verify.wasi_http import HttpComponent, compile_component
+from vmkit.migrate.verify.wasi_http import HttpComponent, Settings, compile_component
 
 _BODY_BYTES: Final = 64 * 2**20
 # What belongs to a connection (RFC 9110 7.6.1): the server's own business.
@@ -72,9 +73,9 @@ def main(arguments: list[str]) -> int:
                 return 1
             return 0
         case ["serve", compiled]:
-            variables = json.load(sys.stdin)
+            settings = Settings(**json.load(sys.stdin))
             try:
-                _Handler.component = HttpComponent(Path(compiled), variables)
+                _Handler.component = HttpComponent(Path(compiled), settings)
             except (WasmtimeError, ValueError) as error:
                 print(str(error).strip().splitlines()[0], file=sys.stderr)  # noqa: T201
                 return 1

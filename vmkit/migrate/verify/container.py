@@ -86,6 +86,7 @@ class Podman:
         Raises:
             EvidenceError: podman says no; with its last line.
         """
+        began = time.monotonic()
         done = self._run(arguments)
         said = done.stderr.decode("utf-8", "replace")
         if (

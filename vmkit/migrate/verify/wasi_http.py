@@ -81,15 +81,23 @@ class Reply:
     log: bytearray = field(default_factory=bytearray)
 
 
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What a component is told: its environment, and what wasi:config/store answers (Spin's variables)."""
+
+    variables: Mapping[str, str] = field(default_factory=dict)
+    configuration: Mapping[str, str] = field(default_factory=dict)
+
+
 class _Exchange:
     """One request: its resources by number, and the functions that a component may call."""
 
     def __init__(
-        self, method: str, path: str, headers: Iterable[tuple[str, str]], body: bytes, variables: Mapping[str, str]
+        self, method: str, path: str, headers: Iterable[tuple[str, str]], body: bytes, settings: Settings
     ) -> None:
         self.method, self.path, self.body = method, path, body
         self.headers = [(name.lower(), value.encode("latin-1", "replace")) for name, value in headers]
-        self.variables = variables
+        self.settings = settings
         self.reply = Reply()
         self._resources: dict[int, Any] = {}
         self._next = 0
@@ -196,7 +204,7 @@ class _Exchange:
             "wasi:random/insecure": {"get-insecure-random-bytes": random, "get-insecure-random-u64": number},
             "wasi:random/insecure-seed": {"insecure-seed": lambda: (number(), number())},
             "wasi:cli/environment": {
-                "get-environment": lambda: list(self.variables.items()), "get-arguments": list,
+                "get-environment": lambda: list(self.settings.variables.items()), "get-arguments": list,
                 "initial-cwd": nothing,
             },
             "wasi:cli/stdin": {"get-stdin": lambda: self.own("input-stream", _Stream())},
@@ -205,6 +213,10 @@ class _Exchange:
             "wasi:cli/terminal-stdin": {"get-terminal-stdin": nothing},
             "wasi:cli/terminal-stdout": {"get-terminal-stdout": nothing},
             "wasi:cli/terminal-stderr": {"get-terminal-stderr": nothing},
+            "wasi:config/store": {
+                "get": self.settings.configuration.get,
+                "get-all": lambda: list(self.settings.configuration.items()),
+            },
             "wasi:filesystem/preopens": {"get-directories": list},
             "wasi:io/poll": {
                 "poll": lambda waiting: list(range(len(waiting))), "[method]pollable.block": nothing,
@@ -276,7 +288,7 @@ class HttpComponent:
 
     Args:
         compiled: what `compile_component` wrote, on this machine: it is trusted.
-        variables: the component's environment.
+        settings: what the component is told.
         seconds: the most that one request may take.
 
     Raises:
@@ -284,10 +296,10 @@ class HttpComponent:
         ValueError: it does not handle HTTP requests of WASI 0.2.
     """
 
-    def __init__(self, compiled: Path, variables: Mapping[str, str], *, seconds: float = 60.0) -> None:
+    def __init__(self, compiled: Path, settings: Settings, *, seconds: float = 60.0) -> None:
         self._engine = _engine()
         self._component = Component.deserialize_file(self._engine, str(compiled))
-        self._variables = variables
+        self._settings = settings
         self._ticks = max(1, int(seconds / _TICK_SECONDS))
         self._exchange: _Exchange | None = None
         names = [name for name in self._component.type.exports(self._engine) if name.startswith(HANDLER)]
@@ -304,7 +316,7 @@ class HttpComponent:
             self._engine.increment_epoch()
 
     def _link(self) -> None:
-        known = _Exchange("GET", "/", (), b"", {}).functions()
+        known = _Exchange("GET", "/", (), b"", Settings()).functions()
         for name, extern in self._component.type.imports(self._engine).items():
             if not isinstance(extern.ty, ComponentInstanceType):
                 continue
@@ -338,7 +350,7 @@ class HttpComponent:
         Raises:
             WasmtimeError: the component trapped, or took too long or too much memory.
         """
-        self._exchange = exchange = _Exchange(method, path, headers, body, self._variables)
+        self._exchange = exchange = _Exchange(method, path, headers, body, self._settings)
         self._functions = exchange.functions()
         store = Store(self._engine)
         store.set_limits(memory_size=_MEMORY_BYTES)
