@@ -18,6 +18,7 @@ import tempfile
 import time
 import urllib.request
 from collections.abc import Iterable
+from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 
@@ -57,7 +58,9 @@ class PrometheusServer:
         self._process: subprocess.Popen[bytes] | None = None
         try:
             self._write_blocks(history)
-            self._start(list(arguments), rules, config)
+            self._write_settings(rules, config)
+            self._arguments = list(arguments)
+            self._start()
         except BaseException:
             self.close()
             raise
@@ -88,13 +91,15 @@ class PrometheusServer:
         assert done.returncode == 0, done.stderr[-2000:]
         text.unlink()
 
-    def _start(self, arguments: list[str], rules: str, config: str) -> None:
+    def _write_settings(self, rules: str, config: str) -> None:
         lines = ["global:", "  evaluation_interval: 1s"]
         if rules:
             (self._directory / "rules.yml").write_text(rules, encoding="utf-8")
             lines += ["rule_files:", f"  - {self._directory / 'rules.yml'}"]
-        settings = self._directory / "prometheus.yml"
-        settings.write_text("\n".join([*lines, config, ""]), encoding="utf-8")
+        self._settings = self._directory / "prometheus.yml"
+        self._settings.write_text("\n".join([*lines, config, ""]), encoding="utf-8")
+
+    def _start(self) -> None:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
@@ -102,14 +107,14 @@ class PrometheusServer:
         self._process = subprocess.Popen(
             [
                 "prometheus",
-                f"--config.file={settings}",
+                f"--config.file={self._settings}",
                 f"--storage.tsdb.path={self._directory / 'data'}",
                 "--storage.tsdb.retention.time=100y",
                 "--storage.tsdb.min-block-duration=2h",
                 "--storage.tsdb.max-block-duration=2h",
                 f"--web.listen-address=127.0.0.1:{port}",
                 "--web.enable-lifecycle",
-                *arguments,
+                *self._arguments,
             ],
             stdout=self._log,
             stderr=subprocess.STDOUT,
@@ -133,6 +138,32 @@ class PrometheusServer:
         assert self._process is not None
         return self._process.pid
 
+    def record(self, rules: str, start: datetime, end: datetime) -> None:
+        """Lets recording rules have run all that time: promtool evaluates them over the history."""
+        file = self._directory / "recorded.yml"
+        file.write_text(rules, encoding="utf-8")
+        done = subprocess.run(
+            [
+                "promtool",
+                "tsdb",
+                "create-blocks-from",
+                "rules",
+                f"--url={self.url}",
+                f"--start={start.timestamp():.0f}",
+                f"--end={end.timestamp():.0f}",
+                "--eval-interval=300s",
+                f"--output-dir={self._directory / 'data'}",
+                str(file),
+            ],
+            capture_output=True,
+            text=True,
+            timeout=600,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr[-2000:]
+        self._stop()
+        self._start()  # blocks are looked for at the start
+
     def freeze(self) -> None:
         """Lets it accept connections and answer nothing."""
         assert self._process is not None
@@ -145,13 +176,16 @@ class PrometheusServer:
 
     def close(self) -> None:
         """Ends it, and takes its data away."""
+        self._stop()
+        self._log.close()
+        shutil.rmtree(self._directory, ignore_errors=True)
+
+    def _stop(self) -> None:
         if self._process is not None:
             self._process.send_signal(signal.SIGCONT)
             self._process.kill()
             self._process.wait(timeout=60)
             self._process = None
-        self._log.close()
-        shutil.rmtree(self._directory, ignore_errors=True)
 
     def __enter__(self) -> PrometheusServer:
         return self
