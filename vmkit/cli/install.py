@@ -83,3 +83,46 @@ def schedule(
     )
     app.console.data(render_yaml_documents(build_manifests(options)))
     return ExitCode.OK
+
+
+@install.command("stop-idle")
+@argument("arguments", nargs=-1, metavar="[ARGUMENT]...")
+@option(
+    "--namespace",
+    metavar="NAME",
+    default="vmkit",
+    show_default=True,
+    env=False,
+    help="Where the job, its account, the switch that suspends it and the ledger live.",
+)
+@option("--image", metavar="IMAGE", required=True, help="The image that holds vmkit.")
+@option("--minute", metavar="MINUTE", type=int, default=17, show_default=True, help="Of each hour, to run at.")
+@option(
+    "--stop/--note-only", default=False, env=False, help="Stop VMs, or only note those that are idle (default)."
+)
+@option(
+    "--everything",
+    is_flag=True,
+    env=False,
+    help="Look at all VMs that are not opted out; by default at those labelled vmkit.io/stop-idle=enabled.",
+)
+@pass_app
+def stop_idle(
+    app: App, *, arguments: tuple[str, ...], namespace: str, image: str, minute: int, stop: bool, everything: bool
+) -> ExitCode:
+    """Write the manifests of a job that looks for idle VMs every hour.
+
+    An account with the rights it needs and no others, an admission policy that confines it to vmkit's
+    annotations and the run strategy, a network policy, and a CronJob. What follows "--" is given to
+    "vmkit stop-idle run".
+
+    \b
+    vmkit install stop-idle --image registry.example/vmkit:1.0
+    vmkit install stop-idle --image registry.example/vmkit:1.0 --stop -- --notice 48h --max-stops 10
+    """
+    from vmkit.idle.install import InstallOptions, build_manifests
+    from vmkit.report.documents import render_yaml_documents
+
+    options = InstallOptions(namespace, image, minute, stop, everything, arguments)
+    app.console.data(render_yaml_documents(build_manifests(options)))
+    return ExitCode.OK
