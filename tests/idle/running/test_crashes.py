@@ -18,7 +18,7 @@ from vmkit.units import Limit
 _NOTE = range(1, 16)
 """Lists, the guest's users, the share of idle VMs, the switch, the note, the Event."""
 _STOP = range(1, 20)
-"""Lists, users, share, switch, the VM again, what is written ahead, the stop, what is written behind, the Event."""
+"""Lists, users, share, switch, the VM again, what is written ahead, the stop, what is written behind, Event."""
 
 
 def run_until(shop: World, folder: Path, fall_at: int, *, after: bool, stop_now: bool = False) -> list[str]:
