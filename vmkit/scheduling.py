@@ -41,6 +41,7 @@ from vmkit.vm.state import VmView, read_vm
 if TYPE_CHECKING:
     from vmkit.schedule.controller.controller import Controller, WatchOptions
     from vmkit.schedule.controller.lines import Line
+    from vmkit.schedule.running.rehearsing import MovableClock, Rehearsal
 
 
 class PowerHands:
@@ -164,6 +165,23 @@ class Scheduling:
             )
             for subject in subjects
         ]
+
+    def rehearse(
+        self,
+        clock: MovableClock,
+        span: timedelta,
+        options: PassOptions | None = None,
+        *,
+        on_pass: Callable[[datetime], None] = lambda at: None,
+    ) -> Rehearsal:
+        """Lets so long pass on a cluster whose clock can be moved, and tells what became of every transition.
+
+        Raises:
+            ClusterError: the VMs cannot be read. ScheduleError: the span is no sensible one.
+        """
+        from vmkit.schedule.running.rehearsing import rehearse
+
+        return rehearse(self._session, self._hands, clock, options or PassOptions(), span, on_pass=on_pass)
 
     def explain(
         self, ref: VmRef, *, settings: Settings | None = None, at: datetime | None = None, count: int = 10

@@ -27,10 +27,11 @@ class RemoteLab:
         token: of the lab's own user.
         authority: the certificate authority (PEM) of a lab that serves TLS.
         name: for messages.
+        kubeconfig: the file that leads to it, where there is one.
     """
 
-    def __init__(self, url: str, token: str, *, authority: str = "", name: str = "") -> None:
-        self.url, self.name = url, name
+    def __init__(self, url: str, token: str, *, authority: str = "", name: str = "", kubeconfig: str = "") -> None:
+        self.url, self.name, self.kubeconfig = url, name, kubeconfig
         self._token = token
         self._authority = authority
 
@@ -56,7 +57,11 @@ class RemoteLab:
                 where=where,
             ) from error
         return cls(
-            str(url), str(token), authority=authority, name=name or str(document.get("current-context", ""))
+            str(url),
+            str(token),
+            authority=authority,
+            name=name or str(document.get("current-context", "")),
+            kubeconfig=where,
         )
 
     # --- what a lab can be asked ------------------------------------------------------------------
