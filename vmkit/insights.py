@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from typing import Final
+from typing import Any, Final
 
-from vmkit.cluster.resources import VIRTUAL_MACHINES
+from vmkit.cluster.resources import PODS, VIRTUAL_MACHINES
 from vmkit.cluster.session import Session
 from vmkit.errors import ClusterError, DeadlineExceeded, UsageError, VmkitError
 from vmkit.insight.assess import Assessment, assess_fleet
 from vmkit.insight.autoscalers import AimedAutoscaler, read_aimed_autoscalers
 from vmkit.insight.capacity import CapacityReport, FleetPeaks, build_capacity
+from vmkit.insight.energy.account import EnergyReport, VmEnergy
+from vmkit.insight.energy.factors import Site, build_site, find_factor
+from vmkit.insight.energy.gather import Surroundings, gather_vm
+from vmkit.insight.energy.kepler import KeplerReading, build_hours, read_kepler
+from vmkit.insight.energy.model import CCF
 from vmkit.insight.fleet import FleetFacts, read_fleet
 from vmkit.insight.recommender import DEFAULTS, Settings
 from vmkit.insight.resize import ResizeOptions, fulfil_wish, run_pending, run_resize
 from vmkit.insight.series import SeriesSource, build_grid
 from vmkit.insight.split import GROWTH_HORIZON
+from vmkit.insight.study import bound_series
 from vmkit.insight.usage import PrometheusUsage
 from vmkit.metrics.prometheus.client import PrometheusClient
-from vmkit.metrics.summary import Unknown
+from vmkit.metrics.summary import EnergySource, Unknown
 from vmkit.plan.model import Outcome, Plan, Result
 from vmkit.vm.markers import RESIZE_AT_STOP
 from vmkit.vm.reference import VmRef
@@ -32,6 +38,8 @@ CAPACITY_LOOKBACK: Final = timedelta(days=14)
 
 SIZE_LOOKBACK: Final = timedelta(days=8)
 """As much history as the vertical pod autoscaler reads (recommender/input/history)."""
+ENERGY_LOOKBACK: Final = timedelta(days=7)
+_LAUNCHERS: Final = "kubevirt.io=virt-launcher"
 MIN_GUEST_BYTES: Final = 512 * 2**20
 """No guest is made smaller than this: what it uses while it runs says nothing of what it needs to boot."""
 
@@ -174,6 +182,66 @@ class Insights:
         notices = (*fleet.notices, *self._source.notices, *map(str, aimed))
         return Sizes(tuple(found), fleet, aimed, fleet.errors, notices, at, lookback)
 
+    def energy(
+        self,
+        *,
+        names: Collection[VmRef] = (),
+        namespace: str | None = None,
+        selector: str = "",
+        lookback: timedelta = ENERGY_LOOKBACK,
+        step: timedelta = STEP,
+        kepler_zone: str = "package",
+        default_site: Site | None = None,
+        sites: Mapping[str, Site] | None = None,
+        at: datetime | None = None,
+    ) -> EnergyReport:
+        """What VMs took, and what that stands for in carbon.
+
+        Args:
+            names, namespace, selector, lookback, step, at: as for `capacity`.
+            kepler_zone: which part of the machine; zones overlap, so it is one.
+            default_site: carbon factor, PUE and WUE; the world's average where nothing is said.
+            sites: others by the zones and regions of nodes.
+
+        Raises:
+            UsageError: there is no Prometheus, or a number makes no sense.
+            ClusterError, DeadlineExceeded: VMs or their use cannot be read.
+        """
+        if self._prometheus is None or self._source is None:
+            raise UsageError(
+                "there is no Prometheus to ask what VMs take",
+                hint="give its address with --prometheus, as http://prometheus.monitoring:9090",
+            )
+        at = at or self._session.server_time or datetime.now(UTC)
+        grid = build_grid(at, lookback, step)
+        fleet = read_fleet(self._session, names=names, namespace=namespace, label_selector=selector)
+        by_ref = {vm.ref: vm for vm in fleet.vms if vm.ref.name}
+        notices = list(fleet.notices)
+        pods: list[Mapping[str, Any]] = []
+        try:
+            pods = list(self._session.list(PODS, namespace, label_selector=_LAUNCHERS))
+        except ClusterError as error:
+            notices.append(f"launchers cannot be read: {error.message}")
+        kepler = read_kepler(self._prometheus, by_ref, pods, build_hours(grid), zone=kepler_zone)
+        around = Surroundings(kepler, default_site or build_site(factor=find_factor("WORLD")), sites or {})
+        found: list[VmEnergy] = []
+        for series in self._source.read(by_ref.keys(), grid):
+            bounded, _ = bound_series(series, by_ref[series.ref].shape)
+            found.append(gather_vm(by_ref[series.ref], bounded, grid, fleet, around))
+        found.sort(key=lambda vm: (-(vm.active_kwh or 0.0), vm.ref))
+        notices += [*kepler.problems, *self._source.notices]
+        if kepler.fake:
+            notices.append("Kepler's meter is the one for development: it invents its numbers")
+        return EnergyReport(
+            at,
+            lookback,
+            tuple(found),
+            describe_method(kepler),
+            claims=not kepler.fake,
+            errors=fleet.errors,
+            notices=tuple(dict.fromkeys(notices)),
+        )
+
     def resize(
         self,
         assessments: Iterable[Assessment],
@@ -203,6 +271,14 @@ class Insights:
         fleet = read_fleet(self._session, names=names, namespace=namespace, label_selector=selector, servers=False)
         found = run_pending(self._session, fleet, options, confirm=confirm, on_outcome=on_outcome)
         return replace(found, notices=(*found.notices, *fleet.notices, *(str(error) for error in fleet.errors)))
+
+
+def describe_method(kepler: KeplerReading) -> str:
+    """Who measured, or which model estimates, in a sentence without a full stop."""
+    if kepler.source is None:
+        return f"there is no Kepler: estimated by the model {CCF.name} ({CCF.source})"
+    zone = "" if kepler.source is EnergySource.KEPLER_LEGACY else f", zone {kepler.zone}"
+    return f"measured by Kepler ({kepler.source}{zone})"
 
 
 def build_settings(*, percentile: float, margin: float, min_memory_bytes: int) -> Settings:

@@ -33,6 +33,7 @@ HA_GROUP: Final = "vmkit.io/ha-group"
 HA_TOLERATES: Final = "vmkit.io/ha-tolerates"
 """Annotation: how many of the group may be down at once; 1 where it says nothing."""
 OWNER_LABEL: Final = "vmkit.io/owner"
+_SCHEDULE: Final = "vmkit.io/schedule"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +44,7 @@ class VmFacts:
         view: its state; ``view.ref`` names it.
         shape: its size.
         running: whether a guest runs in it now; None where nobody knows.
-        owner, template: whose it is, and what it was made from; empty where it does not say.
+        owner, template, schedule: whose it is, what it was made from, when it runs; empty where it does not say.
         redundancy: the share of its size that its group holds for failures.
     """
 
@@ -52,6 +53,7 @@ class VmFacts:
     running: bool | None
     owner: str = ""
     template: str = ""
+    schedule: str = ""
     redundancy: float = 0.0
 
     @property
@@ -153,6 +155,7 @@ def read_fleet(
                 running=running,
                 owner=view.labels.get(OWNER_LABEL) or view.annotations.get(OWNER_LABEL, ""),
                 template=view.labels.get(TEMPLATE) or view.annotations.get(TEMPLATE, ""),
+                schedule=view.annotations.get(_SCHEDULE, ""),
                 redundancy=_redundancy(view, groups),
             )
         )

@@ -57,12 +57,14 @@ class Server:
         room: what its pods may request together, less what stays on it whatever happens (daemon sets).
         kept: why it is not to be switched off; empty where it may be.
         usable: whether pods may be put there at all (ready, not cordoned).
+        places: the zone and the region it says it is in.
     """
 
     name: str
     room: Resources
     kept: str = ""
     usable: bool = True
+    places: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

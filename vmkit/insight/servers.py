@@ -16,6 +16,7 @@ from vmkit.vm.reference import VmRef
 _LAUNCHER: Final = "kubevirt.io"
 _CEPH_APPS: Final = {"rook-ceph-osd": "a Ceph OSD", "rook-ceph-mon": "a Ceph monitor"}
 _CONTROL_PLANE: Final = ("node-role.kubernetes.io/control-plane", "node-role.kubernetes.io/master")
+_PLACES: Final = ("topology.kubernetes.io/zone", "topology.kubernetes.io/region")
 _REQUIRED: Final = "requiredDuringSchedulingIgnoredDuringExecution"
 
 
@@ -129,7 +130,8 @@ def _read_server(
     guests = labels.get("kubevirt.io/schedulable", "true") == "true"
     taints = any(taint.get("effect") in ("NoSchedule", "NoExecute") for taint in _items(spec.get("taints")))
     usable = ready and spec.get("unschedulable") is not True and guests and not taints
-    return Server(name, room, reason or ("" if usable else "takes no VMs"), usable)
+    places = tuple(str(labels[key]) for key in _PLACES if key in labels)
+    return Server(name, room, reason or ("" if usable else "takes no VMs"), usable, places)
 
 
 def _allowed(pod: Mapping[str, Any], nodes: Sequence[Mapping[str, Any]]) -> frozenset[str] | None:

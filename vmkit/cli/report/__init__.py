@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from vmkit.cli.report import capacity
+from vmkit.cli.report import capacity, energy
 from vmkit.cli.report.group import report
 
-__all__ = ["capacity", "report"]
+__all__ = ["capacity", "energy", "report"]
