@@ -256,8 +256,8 @@ class Idling:
         Raises:
             ClusterError: the ledger cannot be read, or written.
         """
-        at = self.now
         book = read_book(self._session, namespace)
+        at = self.now
         try:
             views = self._views()
             changed = take_over(book.pages, views, at)
