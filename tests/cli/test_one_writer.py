@@ -10,10 +10,10 @@ import vmkit
 SOURCES = Path(vmkit.__file__).parent
 WRITERS = {
     "cli/console.py",
-    # Programs of their own, whose streams nobody at a terminal sees: one speaks to the proof that started it, the
-    # other runs inside a component.
+    # Not vmkit at a terminal: the first speaks to the proof that started it, the others run inside a component.
     "migrate/verify/component_host.py",
     "migrate/wasm/guest/vmkit_main.py",
+    "migrate/wasm/guest/vmkit_wsgi.py",
 }
 
 
