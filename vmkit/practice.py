@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from vmkit.errors import VmkitError
 from vmkit.metrics.practice import Read, RecordedRun, RecordedSource, Recording
 from vmkit.metrics.source import nothing_known
-from vmkit.metrics.summary import Measure, Signal, Summary, Unknown
+from vmkit.metrics.summary import EnergySource, Measure, Signal, Summary, Unknown
 from vmkit.vm.reference import VmRef
 
 if TYPE_CHECKING:
@@ -39,20 +39,28 @@ class PracticeSource:
         self, refs: Collection[VmRef], *, measures: Collection[Measure], at: datetime, lookback: timedelta
     ) -> Mapping[VmRef, Summary]:
         """What is known of the use of VMs; see `UsageSource.summarize`."""
-        from vmkit.lab.metrics.service import decode_facts
-
-        namespaces = {ref.namespace for ref in refs}
         try:
-            only = namespaces.pop() if len(namespaces) == _ONE_NAMESPACE else ""
-            facts = decode_facts(self._lab.metric_facts(namespace=only))
+            recordings = self.record(refs)
         except VmkitError as error:
             why = Unknown(error.code, error.message)
             return {
                 ref: nothing_known(ref, why, measures=measures, at=at, lookback=lookback)
                 for ref in sorted(set(refs))
             }
-        source = RecordedSource(lambda wanted: _record(facts, wanted))
+        source = RecordedSource(lambda wanted: recordings)
         return source.summarize(refs, measures=measures, at=at, lookback=lookback)
+
+    def record(self, refs: Collection[VmRef]) -> list[Recording]:
+        """What is known of these VMs, as counters that can be read at any instant.
+
+        Raises:
+            VmkitError: the practice cluster does not answer.
+        """
+        from vmkit.lab.metrics.service import decode_facts
+
+        namespaces = {ref.namespace for ref in refs}
+        only = namespaces.pop() if len(namespaces) == _ONE_NAMESPACE else ""
+        return list(_record(decode_facts(self._lab.metric_facts(namespace=only)), refs))
 
 
 _COUNTERS: Final[Mapping[Signal, str]] = {
@@ -62,6 +70,12 @@ _COUNTERS: Final[Mapping[Signal, str]] = {
     Signal.DISK_READ: "kubevirt_vmi_storage_read_traffic_bytes_total",
     Signal.DISK_WRITE: "kubevirt_vmi_storage_write_traffic_bytes_total",
 }
+_SOURCES: Final[Mapping[str, EnergySource]] = {
+    "pods": EnergySource.KEPLER_PODS,
+    "containers": EnergySource.KEPLER_CONTAINERS,
+    "legacy": EnergySource.KEPLER_LEGACY,
+}
+"""Generations of Kepler as a practice cluster calls them."""
 _LOAD: Final = "kubevirt_vmi_guest_load_5m"
 _AVAILABLE: Final = "kubevirt_vmi_memory_available_bytes"
 _USABLE: Final = "kubevirt_vmi_memory_usable_bytes"
@@ -85,6 +99,7 @@ def _record(facts: Facts, wanted: Collection[VmRef]) -> Iterator[Recording]:
                 open_sessions=partial(_count_open, active_session, seed, guest),
                 last_session=partial(last_connection, seed, guest),
                 sessions_since=facts.now - MEMORY_DAYS * DAY,
+                energy_source=_SOURCES.get(facts.kepler, EnergySource.MODEL),
             )
 
 
@@ -93,6 +108,7 @@ def _count_open(active: Callable[..., Any], seed: int, guest: Guest, at: float) 
 
 
 def _record_run(facts: Facts, guest: Guest, run: Run, builders: Mapping[str, Callable[..., Any]]) -> RecordedRun:
+    from vmkit.lab.metrics.energy import active_joules
     from vmkit.lab.metrics.model import RunSeries
 
     series = RunSeries(facts.seed, guest, run)
@@ -108,7 +124,8 @@ def _record_run(facts: Facts, guest: Guest, run: Run, builders: Mapping[str, Cal
     if load is not None:
         counters[Signal.GUEST_LOAD] = load
     moved = run.start != run.boot
-    return RecordedRun(run.start, run.end, moved, counters, read(_AVAILABLE), read(_USABLE))
+    joules = partial(active_joules, series) if facts.kepler in _SOURCES else None
+    return RecordedRun(run.start, run.end, moved, counters, read(_AVAILABLE), read(_USABLE), joules)
 
 
 def _add(readers: tuple[Read, ...], at: float) -> float:

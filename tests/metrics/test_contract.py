@@ -23,7 +23,7 @@ from vmkit.lab.remote import RemoteLab
 from vmkit.metrics.prometheus.client import PrometheusClient
 from vmkit.metrics.prometheus.source import PrometheusSource
 from vmkit.metrics.source import UsageSource
-from vmkit.metrics.summary import Measure, Memory, Sessions, Signal, Summary, Unknown, Usage
+from vmkit.metrics.summary import Energy, EnergySource, Measure, Memory, Sessions, Signal, Summary, Unknown, Usage
 from vmkit.practice import PracticeSource
 from vmkit.vm.reference import VmRef
 from vmkit.vm.state import PowerState
@@ -142,6 +142,20 @@ def test_both_know_of_the_same_memory(both: Both) -> None:
         if isinstance(one.memory, Memory) and isinstance(other.memory, Memory):
             assert one.memory.used_bytes == pytest.approx(other.memory.used_bytes, rel=0.02)
             assert one.memory.available_bytes == other.memory.available_bytes
+
+
+def test_both_know_of_the_same_energy(both: Both) -> None:
+    measured = 0
+    for one, other in pairs(both):
+        if isinstance(one.running, Unknown) or one.running < timedelta(hours=2):
+            continue
+        assert isinstance(one.energy, Energy), (one.ref, one.energy)
+        assert isinstance(other.energy, Energy)
+        assert one.energy.source is other.energy.source is EnergySource.KEPLER_PODS
+        assert one.energy.active_kwh == pytest.approx(other.energy.active_kwh, rel=0.02, abs=1e-4), one.ref
+        assert one.energy.coverage > 0.98
+        measured += 1
+    assert measured > 20
 
 
 @pytest.mark.parametrize("preset", sorted(PRESETS))

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from vmkit.metrics.source import nothing_known
 from vmkit.metrics.summary import (
+    Energy,
+    EnergySource,
     Measure,
     Memory,
     Migrations,
@@ -44,6 +46,7 @@ class RecordedRun:
         migrated: it came there by live migration.
         counters: the signals' counters, which begin with the run; of `Signal.GUEST_LOAD` the level.
         available, usable: memory in bytes.
+        joules: of its work since the run began, idle power apart.
     """
 
     start: float
@@ -52,6 +55,7 @@ class RecordedRun:
     counters: Mapping[Signal, Read]
     available: Read | None = None
     usable: Read | None = None
+    joules: Read | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +69,7 @@ class Recording:
         open_sessions: how many were open at an instant.
         last_session: when the last one before an instant ended (Unix seconds); None where nobody knows of any.
         sessions_since: nothing before that is known of sessions (Unix seconds).
+        energy_source: who measured joules.
     """
 
     ref: VmRef
@@ -72,7 +77,8 @@ class Recording:
     runs: Sequence[RecordedRun]
     open_sessions: Callable[[float], int] = lambda at: 0
     last_session: Callable[[float], float | None] = lambda at: None
-    sessions_since: float = field(default=-math.inf)
+    sessions_since: float = -math.inf
+    energy_source: EnergySource = EnergySource.KEPLER_PODS
 
 
 class RecordedSource:
@@ -143,6 +149,7 @@ def summarize_recording(
             datetime.fromtimestamp(max(start, recording.sessions_since), UTC),
         ),
         memory=_read_memory(runs, grid),
+        energy=_read_energy(recording, runs, start, end),
         migrations=Migrations(len(moves), datetime.fromtimestamp(max(moves), UTC) if moves else None),
     )
 
@@ -289,3 +296,15 @@ def _read_memory(runs: Sequence[RecordedRun], grid: Sequence[float]) -> Memory |
     if not math.isfinite(usable):
         return Unknown("NoSeries", "nothing was recorded of its memory")
     return Memory(available - usable, available)
+
+
+def _read_energy(recording: Recording, runs: Sequence[RecordedRun], start: float, end: float) -> Energy | Unknown:
+    joules, measured = 0.0, False
+    for run in runs:
+        if run.joules is not None:
+            last = end if run.end is None else min(end, run.end)
+            joules += run.joules(last) - run.joules(max(start, run.start))
+            measured = True
+    if not measured:
+        return Unknown("NoSeries", "nobody measured its energy")
+    return Energy(joules / 3.6e6, recording.energy_source, 1.0)

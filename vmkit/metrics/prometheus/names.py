@@ -79,6 +79,7 @@ _LOOKED_FOR: Final = (
     TELLS_MIGRATIONS,
     LAST_SESSION,
     *KEPLER,
+    "kube_pod_container_info",
 )
 EXPORTED: Final = ("exported_namespace", "exported_name", "exported_node")
 _USUAL_SECONDS: Final = (1, 2, 5, 10, 15, 20, 30, 45, 60, 90, 120, 180, 240, 300, 600, 900)

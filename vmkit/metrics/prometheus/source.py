@@ -11,6 +11,7 @@ from typing import Final
 
 from vmkit.errors import DeadlineExceeded, QueryTooLarge, Unauthorized, Unreachable, VmkitError
 from vmkit.metrics.prometheus.client import Answer, PrometheusClient
+from vmkit.metrics.prometheus.energy import build_energy_query, read_energy
 from vmkit.metrics.prometheus.names import (
     SIGNALS,
     Vocabulary,
@@ -59,6 +60,8 @@ _WORKERS: Final = 3
 _SLACK: Final = 3
 """Steps by which a run may seem longer in one metric than in another: each is scraped from another process."""
 
+_NOT_ASKED: Final = Unknown("NotAsked", "nobody looked")
+
 Rows = Mapping[tuple[str, str], Mapping[str, float]]
 """Of each VM (namespace, name) the numbers by the tags of their parts."""
 
@@ -95,7 +98,7 @@ class PrometheusSource:
         client: of the Prometheus.
         shard: VMs a shard; halved by itself where a query is too large for the server.
         memory: sum up memory as well.
-        read_energy: sums up energy as well: of VMs, what is known of their energy, for the instant and lookback.
+        energy: sum up energy as well.
         clock: now, by the cluster's clock; where Prometheus's differs, that is said, and its time is what counts.
     """
 
@@ -105,12 +108,11 @@ class PrometheusSource:
         *,
         shard: int = SHARD,
         memory: bool = True,
-        read_energy: Callable[[Collection[VmRef], datetime, timedelta], Mapping[VmRef, Energy | Unknown]]
-        | None = None,
+        energy: bool = True,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._client, self._shard, self._memory, self._clock = client, max(1, shard), memory, clock
-        self._read_energy = read_energy
+        self._energy = energy
         self.queries = 0
         """Sent so far."""
 
@@ -133,9 +135,6 @@ class PrometheusSource:
             some = ordered[start : start + size]
             shard = self._read_shard(some, measures, fleet, away)
             found.update((ref, _summarize(ref, shard, measures, fleet)) for ref in some)
-            if self._read_energy is not None:
-                energies = self._read_energy(some, fleet.at, lookback)
-                found.update((ref, replace(found[ref], energy=energy)) for ref, energy in energies.items())
         return _say_where_nothing_joins(found, fleet)
 
     # --- once a call ------------------------------------------------------------------------------------
@@ -213,6 +212,8 @@ class PrometheusSource:
         yield "migrations", lambda refs: build_migrations_query(words, refs, lookback=lookback)
         if self._memory:
             yield "memory", lambda refs: build_memory_query(words, refs, lookback=lookback)
+        if self._energy:
+            yield "energy", lambda refs: build_energy_query(words, refs, lookback=lookback)
 
     def _rows(
         self,
@@ -278,16 +279,22 @@ def _summarize(ref: VmRef, shard: _Shard, measures: Collection[Measure], fleet: 
             None
         )
     memory = _numbers(shard, "memory", key)
+    ran = running if isinstance(running, Unknown) else min(fleet.lookback, running * STEP)
+    energy: Energy | Unknown = _NOT_ASKED
+    if "energy" in shard.rows:
+        cpu = usage.get(Signal.CPU, _NOT_ASKED)
+        energy = read_energy(fleet.vocabulary, _numbers(shard, "energy", key), running=ran, cpu=cpu)
     return Summary(
         ref,
         fleet.at,
         fleet.lookback,
         usage=usage,
         observed=observed if isinstance(observed, Unknown) else min(1.0, observed / fleet.steps),
-        running=running if isinstance(running, Unknown) else min(fleet.lookback, running * STEP),
+        running=ran,
         sessions=_read_sessions(_numbers(shard, "sessions", key), fleet),
-        memory=_read_memory(memory) if "memory" in shard.rows else Unknown("NotAsked", "nobody looked"),
+        memory=_read_memory(memory) if "memory" in shard.rows else _NOT_ASKED,
         migrations=_read_migrations(_numbers(shard, "migrations", key), fleet),
+        energy=energy,
         warnings=tuple(warnings),
     )
 
