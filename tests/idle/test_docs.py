@@ -17,7 +17,7 @@ PAGE = (ROOT / "docs/idle.md").read_text(encoding="utf-8")
 
 
 def test_the_program_prints_what_it_says() -> None:
-    [program] = re.findall(r"^```python\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE)
+    program, *_ = re.findall(r"^```python\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE)
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", program], capture_output=True, text=True, check=False
     )
