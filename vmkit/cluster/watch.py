@@ -144,6 +144,8 @@ class Watch:
         seconds = max(1.0, min(_ROUND_SECONDS, self._deadline - time.monotonic()))
         response = self._response = self._source.open(self._version, seconds)
         try:
+            if self._closed.is_set():
+                return  # While it was being opened there was nothing to shut down.
             for line in _lines(response):
                 if self._closed.is_set():
                     return

@@ -159,6 +159,11 @@ class Controller:
         self._halt.set()
         self._wake.set()
 
+    def look_now(self) -> None:
+        """Asks for a pass as soon as there can be one, from any thread."""
+        self._pass_due = 0.0
+        self._wake.set()
+
     @property
     def leading(self) -> bool:
         """Whether it may act."""

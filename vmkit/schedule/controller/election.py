@@ -99,7 +99,7 @@ def _spec(lease: dict[str, Any]) -> dict[str, Any]:
     return spec if isinstance(spec, dict) else {}
 
 
-_ROUND: Final = "%Y-%m-%dT%H:%M:%S.%fZ"
+_MICRO_TIME: Final = "%Y-%m-%dT%H:%M:%S.%fZ"
 
 
 class Elector:
@@ -194,7 +194,8 @@ class Elector:
             self._good_until = until
 
     def _write(self, lease: dict[str, Any] | None, move: Move) -> None:
-        now = (self._session.server_time or datetime.now(UTC)).astimezone(UTC).strftime(_ROUND)
+        # By this machine's clock, to the microsecond: others only look whether it is another than before.
+        now = datetime.now(UTC).strftime(_MICRO_TIME)
         spec = dict(_spec(lease or {}))
         if move is not Move.RENEW:
             count = spec.get("leaseTransitions")

@@ -23,13 +23,8 @@ def parse_listen(text: str) -> tuple[str, int]:
         UsageError: it is none of these.
     """
     host, colon, port = text.rpartition(":")
-    if (
-        not colon
-        or not port.isascii()
-        or not port.isdigit()
-        or int(port) > 65535
-        or ("[" in host) != ("]" in host)
-    ):
+    number = port.isascii() and port.isdigit() and len(port) <= 5 and int(port) <= 65535
+    if not (colon and number) or ("[" in host) != ("]" in host):
         raise UsageError(f"--listen {text!r} names no port", hint=f"such as :{DEFAULT_PORT}")
     return host.removeprefix("[").removesuffix("]"), int(port)
 

@@ -115,6 +115,8 @@ class Watcher:
             on_listed=on_listed,
         )
         with self._watch as watch:
+            if self._ending.is_set():
+                return  # Asked to end before there was a watch to close.
             for event in watch:
                 if self._ending.is_set():
                     return
