@@ -5,12 +5,13 @@ RerunOnFailure they only leave a request in the status, which no such tool looks
 
 Sources: Argo CD pkg/apis/application/v1alpha1/types.go and docs/user-guide/{auto_sync,diffing,sync-options}.md
 (self-heal, ignoreDifferences, RespectIgnoreDifferences, tracking); Flux kustomize-controller and helm-controller
-documentation (spec.suspend, kustomize.toolkit.fluxcd.io/reconcile and /ssa, driftDetection).
+documentation (spec.suspend, spec.ignore, kustomize.toolkit.fluxcd.io/reconcile and /ssa, driftDetection).
 """
 
 from __future__ import annotations
 
 import fnmatch
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -131,7 +132,7 @@ def decide_gitops(
         return _decide_argo(view, verb, owner, document)
     if owner.tool is Tool.FLUX_KUSTOMIZE:
         return _decide_kustomization(view, verb, owner, document)
-    return _decide_helm(verb, owner, document)
+    return _decide_helm(view, verb, owner, document)
 
 
 def _decide_argo(view: VmView, verb: str, owner: GitopsOwner, application: Mapping[str, Any]) -> GitopsVerdict:
@@ -172,7 +173,21 @@ spec:
     syncOptions: [RespectIgnoreDifferences=true]
 """
 _GIT_REMEDY: Final = "remove it from the repository instead"
-_FLUX_REMEDY: Final = "suspend it, or give the VM run strategy Manual or RerunOnFailure in the repository"
+_FLUX_REMEDY: Final = """\
+# Where its release of Flux has no spec.ignore yet: in the repository, on the VM, the annotation
+# kustomize.toolkit.fluxcd.io/ssa: IfNotPresent
+spec:
+  ignore:
+    - paths: [/spec/runStrategy, /spec/running]
+      target: {group: kubevirt.io, kind: VirtualMachine}
+"""
+_HELM_REMEDY: Final = """\
+spec:
+  driftDetection:
+    ignore:
+      - paths: [/spec/runStrategy, /spec/running]
+        target: {group: kubevirt.io, kind: VirtualMachine}
+"""
 
 
 def _covers(rule: Mapping[str, Any], view: VmView) -> bool:
@@ -201,6 +216,8 @@ def _decide_kustomization(
     policy = view.annotations.get(f"{_FLUX}/ssa", "").lower()
     if policy == "ignore" or (policy == "ifnotpresent" and verb != "delete"):
         return GitopsVerdict(Verdict.SAFE, owner, f"{owner} leaves the VM as it is once it exists")
+    if verb != "delete" and _flux_ignores(_mapping(document, "spec").get("ignore"), view):
+        return GitopsVerdict(Verdict.SAFE, owner, f"{owner} ignores the run strategy")
     what = "makes it anew" if verb == "delete" else "sets the run strategy back"
     return GitopsVerdict(
         Verdict.FIGHT,
@@ -210,26 +227,51 @@ def _decide_kustomization(
     )
 
 
-def _decide_helm(verb: str, owner: GitopsOwner, document: Mapping[str, Any]) -> GitopsVerdict:
+def _decide_helm(view: VmView, verb: str, owner: GitopsOwner, document: Mapping[str, Any]) -> GitopsVerdict:
     spec = _mapping(document, "spec")
     if spec.get("suspend") is True:
         return GitopsVerdict(Verdict.SAFE, owner, f"{owner} is suspended")
     detection = _mapping(spec, "driftDetection")
-    ignored = any(
-        path in _STRATEGY_POINTERS
-        for rule in _entries(detection.get("ignore"))
-        if _mapping(rule, "target").get("kind") in {None, "", "VirtualMachine"}
-        for path in _strings(rule.get("paths"))
-    )
+    ignored = _flux_ignores(detection.get("ignore"), view)
     what = "makes it anew" if verb == "delete" else "sets the run strategy back"
     if detection.get("mode") == "enabled" and (verb == "delete" or not ignored):
         return GitopsVerdict(
             Verdict.FIGHT,
             owner,
             f"{owner} corrects drift and {what}",
-            _GIT_REMEDY if verb == "delete" else _FLUX_REMEDY,
+            _GIT_REMEDY if verb == "delete" else _HELM_REMEDY,
         )
     return GitopsVerdict(Verdict.DRIFT, owner, f"the next upgrade of {owner} {what}")
+
+
+def _flux_ignores(rules: Any, view: VmView) -> bool:
+    """Whether drift rules leave the run strategy of this VM out (fluxcd/pkg/ssa/jsondiff: targets are regular
+    expressions over whole values). Rules that select by labels or annotations are not looked into: they count for
+    nothing."""
+    wanted = {
+        "group": "kubevirt.io",
+        "version": "v1",
+        "kind": "VirtualMachine",
+        "name": view.ref.name,
+        "namespace": view.ref.namespace,
+    }
+    for rule in _entries(rules):
+        target = _mapping(rule, "target")
+        matches = not (target.get("labelSelector") or target.get("annotationSelector")) and all(
+            _is_like(target.get(key), value) for key, value in wanted.items()
+        )
+        if matches and any(path in _STRATEGY_POINTERS for path in _strings(rule.get("paths"))):
+            return True
+    return False
+
+
+def _is_like(pattern: Any, value: str) -> bool:
+    if pattern in (None, ""):
+        return True
+    try:
+        return isinstance(pattern, str) and re.fullmatch(pattern, value) is not None
+    except re.error:
+        return False
 
 
 def _mapping(parent: Mapping[str, Any], key: str) -> Mapping[str, Any]:

@@ -84,7 +84,13 @@ _FLOW: Final = (
 
 
 def _one_line(remedy: str) -> str:
-    return _FLOW if remedy.startswith("spec:") else remedy
+    if remedy.startswith("spec:\n  ignoreDifferences"):
+        return _FLOW
+    if "spec:" not in remedy:
+        return remedy
+    import yaml
+
+    return str(yaml.safe_dump(yaml.safe_load(remedy), default_flow_style=True, width=1_000)).strip()
 
 
 def render_notices(verdicts: Mapping[VmRef, GitopsVerdict]) -> tuple[str, ...]:

@@ -30,6 +30,7 @@ from vmkit.units import Limit
 from vmkit.vm.history import new_run_id
 from vmkit.vm.reference import VmRef
 
+_NEVER_ENDING: Final = "EnforceNotSafe"
 Confirm = Callable[[Plan], None]
 OnOutcome = Callable[[Outcome], None]
 DEFAULT_STARTS_A_MINUTE: Final = 60
@@ -134,12 +135,14 @@ def run_pass(
     Raises:
         ClusterError: the VMs, or what surrounds those that are due, cannot be read; nothing was done.
         LimitExceeded, NotConfirmed: before the first change.
+        UsageError: schedules are to be enforced on VMs where a GitOps tool would not let them be.
     """
     job = _Pass(session, hands, options or PassOptions(), on_outcome, stopping or threading.Event(), vigil)
     job.look()
     if on_seen is not None:
         on_seen(job.seen())
     job.ask()
+    job.check_enforcing()
     plan = job.plan()
     check_limit(len(plan), job.scheduled, job.options.max_changes, verb="the schedule")
     if job.options.dry_run:
@@ -326,6 +329,20 @@ class _Pass:
                     break
             else:
                 return
+
+    def check_enforcing(self) -> None:
+        """Enforces nothing on anybody where that would never end; a controller leaves out the VMs concerned.
+
+        Raises:
+            UsageError: there are such VMs.
+        """
+        found = sorted(ref for ref, item in self._items.items() if item.decision.reason.code == _NEVER_ENDING)
+        if found and self._vigil is None:
+            more = f" and {len(found) - 1} more" if len(found) > 1 else ""
+            raise UsageError(
+                f"{found[0]}{more}: {self._items[found[0]].decision.reason.text}",
+                hint="leave --enforce out, leave these VMs out, or tell the tool to ignore the run strategy",
+            )
 
     def plan(self) -> Plan:
         """The starts and stops."""
