@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.migrate.disk.test_lvm import LINEAR, identifier, metadata, write_physical
-from tests.migrate.guests import Patched, build_ext4, build_xfs, convert, write_files, write_gpt
+from tests.migrate.guests import Patched, build_btrfs, build_ext4, build_xfs, convert, write_files, write_gpt
 from vmkit.errors import EvidenceError, VmkitError
 from vmkit.migrate.disk.device import Device, FileDevice
 from vmkit.migrate.disk.image import Image
@@ -59,6 +59,7 @@ def disks(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, t
     ext4 = build_ext4(place / "ext4", folder, size="4M", options=("-b", "1024"))
     ext2 = build_ext4(place / "ext2", folder, size="4M", options=("-O", "^extents,^has_journal,^64bit"))
     xfs = build_xfs(place / "xfs", folder)
+    btrfs = build_btrfs(place / "btrfs", folder)
     gpt = write_gpt(place / "gpt", [ext4])
     lvm = write_physical(place / "lvm", 1, metadata([identifier(1)], {"data": LINEAR}), {})
     qcow2 = convert(gpt, place / "qcow2", "qcow2", "-c")
@@ -68,13 +69,13 @@ def disks(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, t
         step = 512
         return [at for at in range(0, len(data), step) if data[at : at + step].strip(b"\0")]
 
-    return {path.name: (path, used(path)) for path in (ext4, ext2, xfs, gpt, lvm, qcow2)}
+    return {path.name: (path, used(path)) for path in (ext4, ext2, xfs, btrfs, gpt, lvm, qcow2)}
 
 
 OPENERS: dict[str, Callable[[Device], Device]] = {"qcow2": Qcow2Device}
 
 
-@pytest.mark.parametrize("kind", ["ext4", "ext2", "xfs", "gpt", "lvm", "qcow2"])
+@pytest.mark.parametrize("kind", ["ext4", "ext2", "xfs", "btrfs", "gpt", "lvm", "qcow2"])
 def test_no_change_of_bytes_makes_a_reader_crash_or_hang(
     kind: str, disks: dict[str, tuple[Path, list[int]]]
 ) -> None:

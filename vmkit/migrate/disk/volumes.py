@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from vmkit.errors import DamagedImage, VmkitError
+from vmkit.migrate.disk.btrfs import BtrfsVolume
 from vmkit.migrate.disk.device import Device, Slice
 from vmkit.migrate.disk.ext4 import Ext4Volume
 from vmkit.migrate.disk.image import Image
@@ -19,14 +20,19 @@ from vmkit.migrate.tree.volume import Child, Node, Stat, Volume
 
 Result = TypeVar("Result")
 
-_EXT = frozenset({"ext2", "ext3", "ext4"})
+_READERS: dict[str, Callable[..., Volume]] = {
+    "ext2": Ext4Volume,
+    "ext3": Ext4Volume,
+    "ext4": Ext4Volume,
+    "xfs": XfsVolume,
+    "btrfs": BtrfsVolume,
+}
 
 # What a volume is that cannot be read, and what helps.
 _UNREADABLE = {
     "crypto_LUKS": "encrypted with LUKS: only the running guest can say what is on it (guest agent or SSH)",
     "BitLocker": "encrypted with BitLocker: only the running guest can say what is on it",
     "ntfs": "a Windows file system: vmkit judges Linux guests",
-    "btrfs": "btrfs is not read directly: mount it read-only (mount -o ro,norecovery) and inspect the folder",
     "linux_raid_member": "part of a software RAID: assemble it read-only and inspect the folder it is mounted on",
     "squashfs": "squashfs is not read directly: mount it read-only and inspect the folder",
     "iso9660": "an installation medium, or cloud-init's configuration drive",
@@ -98,6 +104,13 @@ class GuardedVolume:
     def read(self, node: Node, offset: int, length: int) -> bytes:
         return self._guard(self._volume.read, node, offset, length)
 
+    def subvolume(self, options: tuple[str, ...]) -> GuardedVolume | None:
+        """Another part of it that mount's options name (subvol=, subvolid=); None where it has no such parts."""
+        if not isinstance(self._volume, BtrfsVolume):
+            return None
+        found = self._guard(self._volume.subvolume, options)
+        return None if found is None else GuardedVolume(found, self._where)
+
     def close(self) -> None:
         self._volume.close()
 
@@ -156,7 +169,7 @@ def _volume(disk: int, name: str, device: Device, members: list[Device]) -> Disk
     if signature.kind in _WITHOUT_FILES:
         return found
     try:
-        reader = Ext4Volume(device, where=name) if signature.kind in _EXT else XfsVolume(device, where=name)
+        reader = _READERS[signature.kind](device, where=name)
         files = GuardedVolume(reader, name)
         files.stat(files.root)
     except VmkitError as error:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from vmkit.errors import VmkitError
-from vmkit.migrate.disk.volumes import DiskVolume
+from vmkit.migrate.disk.volumes import DiskVolume, GuardedVolume
 from vmkit.migrate.tree.fstab import find_by_order, find_volume, parse_fstab
 from vmkit.migrate.tree.rooted import Limits, Tree
 from vmkit.migrate.tree.volume import Volume
@@ -55,6 +55,12 @@ def assemble(volumes: Sequence[DiskVolume], *, limits: Limits | None = None) -> 
                 notes.append(
                     f"{line.source} on {line.target} was matched to {found.name} by the order of the disks"
                 )
+        files = found.files if found is not None else None
+        part = files.subvolume(line.options) if isinstance(files, GuardedVolume) else None
+        if part is not None and found is not None:
+            points.setdefault(found.name, line.target)
+            mounts[line.target.rstrip("/")] = part
+            continue
         if found is None or found is root:
             if line.source.startswith(("/dev/", "UUID=", "LABEL=", "PARTUUID=", "PARTLABEL=")):
                 notes.append(f"{line.target} ({line.source}) is on no disk that was given")
