@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from vmkit.cli.app import App
 from vmkit.errors import ConfigError, ExitCode, UsageError
 from vmkit.idle.mark import format_instant
+from vmkit.idle.report import Action
 from vmkit.idle.verdict import State
 from vmkit.metrics.summary import Unknown
 from vmkit.report.table import Column, render_csv, render_table
@@ -150,6 +151,19 @@ _COLUMNS: Final[tuple[Column[IdleItem], ...]] = (
 )
 
 
+_WOULD: Final = {
+    Action.NONE: "leave it as it is",
+    Action.MARK: "note it as idle",
+    Action.STOP: "stop it",
+    Action.CLEAR: "take the note away",
+    Action.SETTLE: "write down that it was stopped",
+}
+
+
+def _shown(value: float) -> str:
+    return f"{value:,.0f}" if value >= 1000 else f"{value:.3g}"
+
+
 def render_explanation(item: IdleItem) -> str:
     """One VM, with every criterion and its numbers."""
     verdict = item.verdict
@@ -161,8 +175,8 @@ def render_explanation(item: IdleItem) -> str:
         (
             "yes" if each.low else "no" if each.low is False else "?",
             str(each.criterion.measure),
-            each.value.text if isinstance(each.value, Unknown) else f"{each.value:.4g} {each.criterion.unit}",
-            f"{each.limit:.4g} {each.criterion.unit}",
+            each.value.text if isinstance(each.value, Unknown) else f"{_shown(each.value)} {each.criterion.unit}",
+            f"{_shown(each.limit)} {each.criterion.unit}",
             "" if each.coverage is None else f"{each.coverage:.1%}",
         )
         for each in verdict.findings
@@ -179,10 +193,10 @@ def render_explanation(item: IdleItem) -> str:
     )
     if item.last_used is not None:
         lines.append(f"last session {format_instant(item.last_used)}")
-    if item.marked_at is not None and item.stop_after is not None:
+    if item.marked_at is not None and item.stop_after is not None and item.action is not Action.MARK:
         lines.append(
             f"noted as idle at {format_instant(item.marked_at)}, "
             f"to be stopped after {format_instant(item.stop_after)}"
         )
-    lines.append(f"a run would: {item.action}: {item.reason.text}")
+    lines.append(f"a run would {_WOULD[item.action]}: {item.reason.text} ({item.reason.code})")
     return "\n".join(lines) + "\n"
