@@ -19,6 +19,8 @@ from vmkit.insight.shape import Catalog, read_shape
 from vmkit.insight.sizing import Effect, Size
 from vmkit.insights import Insights, Sizes, build_settings, fulfil_before_start
 from vmkit.plan.model import Result, Status
+from vmkit.schedule.rules import Side
+from vmkit.scheduling import PowerHands
 from vmkit.units import Limit
 from vmkit.vm.markers import RESIZE_AT_STOP
 from vmkit.vm.reference import VmRef
@@ -213,3 +215,15 @@ def test_the_size_of_a_shape_is_read_as_kubevirt_reads_it(session: Session) -> N
     assert (shape.vcpus, shape.memory_bytes) == (2, GIB)
     assert shape.max_sockets == 8
     assert shape.max_guest_bytes == 4 * GIB
+
+
+def test_a_scheduled_start_brings_the_size_that_was_waiting(session: Session) -> None:
+    (ref,) = create(session, _sized("web-1", annotations={RESIZE_AT_STOP: "vcpus=2,memory=3Gi"}))
+    wait_until(session, [ref], stopped)
+    outcome = PowerHands(session).act(look(session, ref), Side.START)
+    assert outcome.ok
+    wait_until(session, [ref], lambda view: view.alive)
+    vmi = session.get(VIRTUAL_MACHINE_INSTANCES, ref.name, ref.namespace)
+    assert vmi["spec"]["domain"]["cpu"]["sockets"] == 2
+    assert vmi["spec"]["domain"]["memory"]["guest"] == "3Gi"
+    assert RESIZE_AT_STOP not in look(session, ref).annotations

@@ -177,7 +177,7 @@ def _carry_out(
         try:
             return do(change)
         except VmkitError as error:
-            return failed(change.target, "resize", error)
+            return failed(change.target, change.verb, error)
 
     outcomes = run(
         plan,
@@ -195,7 +195,7 @@ def _plan(one: Assessment, options: ResizeOptions) -> Change:
     assert proposal.size is not None
     later = options.at_next_stop and proposal.effect is not Effect.START
     return Change(
-        "resize",
+        "resize-later" if later else "resize",
         _object(one.ref),
         proposal.reason,
         {
@@ -212,13 +212,13 @@ def _resize(session: Session, one: Assessment, change: Change, options: ResizeOp
     _check_gitops(one.facts.view, options)
     if change.detail["effect"] == "NextStop":
         patch: Mapping[str, Any] = {"metadata": {"annotations": {RESIZE_AT_STOP: render_wish(proposal.size)}}}
-        reason = Reason("NextStop", f"{proposal.size} waits until it is stopped")
+        reason = Reason("NextStop", f"{proposal.size}, once it is stopped")
     else:
         patch = proposal.patch
         reason = Reason(str(proposal.effect), f"{proposal.size}: {proposal.effect_text}")
     _patch(session, one.facts.view, patch, options)
     status = Status.PLANNED if options.dry_run else Status.CHANGED
-    return Outcome(change.target, "resize", status, reason, detail=dict(change.detail))
+    return Outcome(change.target, change.verb, status, reason, detail=dict(change.detail))
 
 
 def _patch(session: Session, view: VmView, patch: Mapping[str, Any], options: ResizeOptions) -> None:

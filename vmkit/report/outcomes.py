@@ -18,6 +18,7 @@ _DONE: Final[Mapping[str, str]] = {
     "undo": "undone", "keep-up": "kept up", "keep-down": "kept down", "skip-next": "set to skip",
     "exclude-until": "excluded", "mark": "noted as idle", "clear": "no longer noted as idle",
     "settle": "settled", "snooze": "snoozed", "judge": "judged", "stop-idle": "handled",
+    "resize-later": "set to be resized",
 }  # fmt: skip
 
 
