@@ -15,7 +15,7 @@ from tests.migrate.guests import ELF_X86_64, F, Files, Link, guest, service, tre
 from vmkit.cli.main import cli
 from vmkit.errors import EvidenceError, Refused
 from vmkit.migrate.facts import Facts, OperatingSystem, Source
-from vmkit.migrate.generate.folder import Generated, write_artifacts
+from vmkit.migrate.generate.folder import Generated, Options, write_artifacts
 from vmkit.migrate.generate.image import choose_base, plan_image, render_containerfile
 from vmkit.migrate.generate.manifests import to_cron, to_label
 from vmkit.migrate.generate.payload import write_payload
@@ -47,7 +47,9 @@ def made(tmp_path: Path, *parts: Files, **options: Any) -> tuple[list[Generated]
     tree = tree_of(guest(*parts))
     facts = inspect_tree(tree, Source(kind="directory", location="guest"))
     target = tmp_path / "out"
-    found = write_artifacts(tree, facts, decide_verdict(facts), target, registry="reg.example/x/", **options)
+    found = write_artifacts(
+        tree, facts, decide_verdict(facts), target, Options(registry="reg.example/x/", **options)
+    )
     return found, target
 
 
@@ -290,7 +292,7 @@ def test_the_command_line(tmp_path: Path) -> None:
     arguments = ["migrate", "generate", str(root), "--registry", "reg.example/x"]
     done = CliRunner().invoke(cli, [*arguments, "--out", str(tmp_path / "out")])
     assert done.exit_code == 0, done.output
-    assert done.stdout == f"web: {tmp_path}/out/web (1 files)\n"
+    assert done.stdout == f"web: {tmp_path}/out/web (container, 1 files)\n"
     again = CliRunner().invoke(cli, [*arguments, "--out", str(tmp_path / "out")])
     assert again.exit_code == 5
     unknown = CliRunner().invoke(cli, [*arguments, "--out", str(tmp_path / "other"), "--service", "nope"])

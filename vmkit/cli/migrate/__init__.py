@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from vmkit.cli.migrate import assess, generate, inspect, verify
+from vmkit.cli.migrate import assess, build, doctor, generate, inspect, verify
 from vmkit.cli.migrate.group import migrate
 
-__all__ = ["assess", "generate", "inspect", "migrate", "verify"]
+__all__ = ["assess", "build", "doctor", "generate", "inspect", "migrate", "verify"]

@@ -7,6 +7,7 @@ import posixpath
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Final
 
 from vmkit.migrate.facts import Facts, OperatingSystem
@@ -92,12 +93,20 @@ def choose_base(system: OperatingSystem) -> str:
     return _FAMILY_BASES.get(system.family, "")
 
 
-def plan_image(facts: Facts, service: Service) -> ImagePlan:
-    """Decides what goes into a workload's image."""
+class ImageKind(StrEnum):
+    """How an image is made: the application on a fresh base, or the guest's whole root as it is."""
+
+    REBUILD = "rebuild"
+    FROZEN = "frozen"
+
+
+def plan_image(facts: Facts, service: Service, *, kind: ImageKind = ImageKind.REBUILD) -> ImagePlan:
+    """Decides what goes into a workload's image; a frozen one needs no base and no packages."""
     problems: list[str] = []
     system = facts.os or OperatingSystem(family="other")
     base = choose_base(system)
-    if not base:
+    frozen = kind is ImageKind.FROZEN
+    if not base and not frozen:
         problems.append(f"no base image is known for {system.name or system.family}")
     command = _command(service)
     if not command:
@@ -124,7 +133,7 @@ def plan_image(facts: Facts, service: Service) -> ImagePlan:
     gid = group if group is not None else user.gid if user else 0
     packages = {*(runtime.packages if runtime else ()), *_packages_of_job(facts, service)}
     strange = sorted(name for name in packages if not _PACKAGE.fullmatch(name))
-    if strange:
+    if strange and not frozen:
         problems.append(f"these are no names of packages: {', '.join(strange)}")
     return ImagePlan(
         base=base,

@@ -148,6 +148,11 @@ def scan_application(
     return found
 
 
+def library_folders_of(tree: Tree, root: str, program: str) -> list[str]:
+    """Where an application's libraries were looked for; the arguments are its runtime's root and program."""
+    return library_folders(tree, root, program, shared=_shares_folder(root))
+
+
 def _shares_folder(root: str) -> bool:
     return root in (
         "",
