@@ -145,12 +145,11 @@ def _hours() -> Grid:
     return build_hours(build_grid(_AT, timedelta(hours=7), timedelta(minutes=5)))
 
 
-def _read(history: Iterator[str], zone: str = "package", **more: Any) -> KeplerReading:
+def _read(history: Iterator[str], zone: str = "package", most_samples: int = 50_000_000) -> KeplerReading:
     require_prometheus()
-    with PrometheusServer([*history, "# EOF\n"]) as server:
-        return read_kepler(
-            PrometheusClient(server.url), {_WEB, _MOVER, _ODD}, _launchers(), _hours(), zone=zone, **more
-        )
+    arguments = [f"--query.max-samples={most_samples}"]
+    with PrometheusServer([*history, "# EOF\n"], arguments=arguments) as server:
+        return read_kepler(PrometheusClient(server.url), {_WEB, _MOVER, _ODD}, _launchers(), _hours(), zone=zone)
 
 
 def _watts(reading: KeplerReading, ref: VmRef) -> list[float]:
@@ -240,3 +239,14 @@ def test_a_counter_that_lies_is_a_gap_that_is_told() -> None:
     found = _read(history())
     assert all(0 <= watts < 11 for watts in _watts(found, _WEB))
     assert any("do not count" in problem for problem in found.problems)
+
+
+def test_a_server_that_finds_the_question_too_large_is_asked_in_halves() -> None:
+    def history() -> Iterator[str]:
+        yield from _common()
+        yield from _pods()
+
+    whole, halves = _read(history()), _read(history(), most_samples=430)
+    assert halves.source is EnergySource.KEPLER_PODS
+    assert {ref: _watts(halves, ref) for ref in halves.vms} == {ref: _watts(whole, ref) for ref in whole.vms}
+    assert halves.idle_watts == pytest.approx(whole.idle_watts)

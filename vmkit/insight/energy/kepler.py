@@ -14,9 +14,10 @@ import re
 from array import array
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, Final
 
+from vmkit.errors import QueryTooLarge
 from vmkit.insight.series import Grid, clean
 from vmkit.metrics.prometheus.client import PrometheusClient
 from vmkit.metrics.prometheus.reply import Answer
@@ -131,10 +132,26 @@ class _Reader:
         self.problems: list[str] = []
 
     def ask(self, promql: str) -> Answer:
-        """The answer over the hours."""
-        answer = self._client.query_range(promql, self._hours.start, self._hours.end, HOUR)
-        self.problems += [f"Prometheus: {warning}" for warning in answer.warnings]
+        """The answer over the hours; a question that is too large is asked in halves of the time.
+
+        Raises:
+            ClusterError, DeadlineExceeded: Prometheus cannot be asked.
+        """
+        answer = self._ask(promql, self._hours.start, self._hours.end)
+        self.problems += [f"Prometheus: {warning}" for warning in dict.fromkeys(answer.warnings)]
         return answer
+
+    def _ask(self, promql: str, start: datetime, end: datetime) -> Answer:
+        try:
+            return self._client.query_range(promql, start, end, HOUR)
+        except QueryTooLarge:
+            hours = (end - start) // HOUR
+            if hours < 1:
+                raise
+            middle = start + hours // 2 * HOUR
+            first, second = self._ask(promql, start, middle), self._ask(promql, middle + HOUR, end)
+            # The same series stands in both, with other hours: whoever reads them goes by their times.
+            return Answer((*first.series, *second.series), (*first.warnings, *second.warnings))
 
     def learn_pods(self, ran: Answer, pods: Iterable[Mapping[str, Any]]) -> None:
         """Which pods and containers are whose: by what monitoring saw, and by the launchers of now."""
@@ -165,16 +182,16 @@ class _Reader:
             "sum by (node_name, path) (increase(kepler_node_cpu_idle_joules_total"
             f'{{zone="{_quoted(self._zone)}"}}[1h]))'
         )
-        watts: dict[str, float] = {}
-        fake = False
+        sockets: dict[tuple[str, str], list[float]] = {}
         for series in answer:
-            known = self._amounts(series.values)
+            socket = series.labels.get("node_name", ""), series.labels.get("path", "")
+            sockets.setdefault(socket, []).extend(self._amounts(series.values))
+        watts: dict[str, float] = {}
+        for (name, _), known in sockets.items():
             if known:
                 # A server of several sockets has a path for each: they add up.
-                name = series.labels.get("node_name", "")
                 watts[name] = watts.get(name, 0.0) + sum(known) / len(known) / 3600
-            fake = fake or _FAKE_PATH.search(series.labels.get("path", "")) is not None
-        return watts, fake
+        return watts, any(_FAKE_PATH.search(path) for _, path in sockets)
 
     def join(self, answer: Answer) -> dict[VmRef, VmJoules]:
         """The joules of each VM: all its pods together, hour by hour."""
