@@ -135,7 +135,7 @@ def _assessment_lines(assessed: Assessed, with_findings: bool) -> Iterator[str]:
 
 def _word(verdict: ServiceVerdict, target: Target) -> str:
     found = verdict.target(target)
-    proven = f", {found.proven}" if found.proven and target is Target.WASM else ""
+    proven = f", {found.proven}" if found.proven and (target is Target.WASM or found.proven != "candidate") else ""
     return f"{found.fit} ({found.score}{proven})" if found.score else str(found.fit)
 
 

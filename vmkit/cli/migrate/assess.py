@@ -11,11 +11,12 @@ import click
 from vmkit.cli.app import App
 from vmkit.cli.migrate.group import load_facts, migrate, read_facts, reading_options
 from vmkit.cli.options import OUTPUT, SELECTION, argument, connection_options, option, output_option, pass_app
-from vmkit.errors import ExitCode, UsageError
+from vmkit.errors import EvidenceError, ExitCode, UsageError
 
 if TYPE_CHECKING:
     from vmkit.migrate.assessment import Assessed
     from vmkit.migrate.machine import Machine
+    from vmkit.migrate.verdict import Verdict
 
 
 @migrate.command("assess")
@@ -36,6 +37,13 @@ if TYPE_CHECKING:
 @option(
     "--override", "overrides", multiple=True, metavar="RULE", help="Set a rule aside; the report says that it was."
 )
+@option(
+    "--proof",
+    "proof_file",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="What verify wrote: candidates that it ran are proven, or differ.",
+)
 @reading_options
 @output_option(formats=("table", "wide", "json", "yaml"), default="table")
 @option(
@@ -52,6 +60,7 @@ def assess(
     facts_folder: Path | None,
     vm: Path | None,
     overrides: Sequence[str],
+    proof_file: Path | None,
     disks: Sequence[Path],
     follow_backing: bool,
     declared_format: str | None,
@@ -86,8 +95,11 @@ def assess(
             else "give SOURCES or -A/-l, not both",
             hint="vmkit migrate assess web-1.qcow2, or vmkit migrate assess -A",
         )
-    if vm is not None and len(sources) != 1:
-        raise UsageError("--vm belongs to one source", hint="give one disk image, folder, tar or facts document")
+    for name, given in (("--vm", vm), ("--proof", proof_file)):
+        if given is not None and len(sources) != 1:
+            raise UsageError(
+                f"{name} belongs to one source", hint="give one disk image, folder, tar or facts document"
+            )
     fleet: list[Assessed] = []
     if of_cluster:
         fleet = _assess_cluster(app, all_namespaces, selector or "", facts_folder, overrides)
@@ -106,6 +118,8 @@ def assess(
                 scratch=scratch,
             )
             verdict = decide_verdict(facts, machine=machine, overrides=overrides)
+            if proof_file is not None:
+                verdict = _take_proof(verdict, proof_file)
             fleet.append(Assessed(str(source), facts, verdict, machine))
     if output in ("json", "yaml"):
         document = fleet_to_dict(fleet) if of_cluster or len(fleet) > 1 else assessment_to_dict(fleet[0])
@@ -115,6 +129,16 @@ def assess(
     else:
         app.console.data(render_assessment(fleet[0], findings=not no_findings))
     return worst_exit_code(one.verdict for one in fleet)
+
+
+def _take_proof(verdict: Verdict, path: Path) -> Verdict:
+    from vmkit.migrate.verify.taken import decode_proof, take_proof
+
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise EvidenceError(f"cannot be read: {error.strerror}", where=str(path)) from error
+    return take_proof(verdict, decode_proof(data, where=str(path)))
 
 
 def _read_manifest(path: Path) -> Machine:
