@@ -17,6 +17,7 @@ from vmkit.insight.split import GROWTH_HORIZON, Split, decide_split
 from vmkit.vm.reference import VmRef
 
 _COINCIDENT_SHARE: Final = 0.99
+_COURSE_POINTS: Final = 168
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,12 +65,14 @@ class FleetResource:
         sum_of_peaks: each VM's own peak, added up.
         coincident_peak: the largest use of all VMs at one instant; None where nothing was measured.
         coincident_p99: what all VMs together did not exceed for 99 % of the time.
+        course: what all VMs together used over time, for a picture.
     """
 
     split: Split = field(default_factory=Split)
     sum_of_peaks: float | None = None
     coincident_peak: float | None = None
     coincident_p99: float | None = None
+    course: tuple[tuple[datetime, float], ...] = ()
 
     @property
     def diversity(self) -> float | None:
@@ -264,6 +267,7 @@ def _fleet_resource(splits: Iterable[Split], peaks: Peaks | None, unit: float) -
         sum_of_peaks=peaks.sum_of_peaks * unit,
         coincident_peak=peaks.coincident * unit,
         coincident_p99=peaks.percentile(_COINCIDENT_SHARE) * unit,
+        course=tuple((at, value * unit) for at, value in peaks.course(_COURSE_POINTS)),
     )
 
 

@@ -135,6 +135,15 @@ class Peaks:
         ordered = sorted(self.totals)
         return ordered[min(max(math.ceil(share * len(ordered)), 1), len(ordered)) - 1] if ordered else 0.0
 
+    def course(self, points: int) -> tuple[tuple[datetime, float], ...]:
+        """The sum over time, in at most so many stretches: the largest of each."""
+        width = max(math.ceil(self.grid.count / points), 1)
+        start, step = self.grid.start_seconds, self.grid.step_seconds
+        return tuple(
+            (datetime.fromtimestamp(start + first * step, UTC), max(self.totals[first : first + width]))
+            for first in range(0, self.grid.count, width)
+        )
+
     @property
     def diversity(self) -> float | None:
         """How many times the coincident peak the sum of peaks is; None where nothing was used."""

@@ -17,10 +17,12 @@ from vmkit.report.page import (
     Details,
     Figure,
     KeyFigures,
+    LineChart,
     Mono,
     Page,
     Prose,
     Section,
+    Series,
     StackedBars,
     Table,
     TableColumn,
@@ -93,7 +95,7 @@ def build_page(report: CapacityReport) -> Page:
         lead=(_key_figures(report), *_callouts(report)),
         sections=(
             Section("Reservations by what they are for", (_stacks(report), Definitions(_MEANINGS))),
-            Section("Peaks", (Prose(tuple(_peak_sentences(report))),)),
+            Section("Peaks", (Prose(tuple(_peak_sentences(report))), *_courses(report))),
             *([Section("Servers", tuple(_server_blocks(report)))] if report.servers_now else []),
             Section("VMs", (_vm_table(report),)),
         ),
@@ -261,6 +263,25 @@ def _stacks(report: CapacityReport) -> StackedBars:
     )
 
 
+def _courses(report: CapacityReport) -> Iterator[Block]:
+    for name, resource, factor, unit in (
+        ("CPU", report.cpu, 1000.0, "cores"),
+        ("Memory", report.memory, 2.0**30, "GiB"),
+    ):
+        if len(resource.course) < 2:
+            continue
+        reserved = resource.split.reserved / factor
+        yield LineChart(
+            title=f"{name} used by all VMs together",
+            description=f"At most {max(value for _, value in resource.course) / factor:.3g} {unit} at once, of "
+            f"{reserved:.3g} reserved.",
+            instants=tuple(at for at, _ in resource.course),
+            series=(Series("used", tuple(value / factor for _, value in resource.course)),),
+            unit=unit,
+            limits=(("reserved", reserved),),
+        )
+
+
 def _server_blocks(report: CapacityReport) -> Iterator[Block]:
     assert report.servers_now is not None
     assert report.servers_resized is not None
@@ -272,7 +293,7 @@ def _server_blocks(report: CapacityReport) -> Iterator[Block]:
     kept = report.servers_now.kept
     if kept:
         yield Details(
-            f"{len(kept)} servers stay on",
+            f"{len(kept)} {'server stays' if len(kept) == 1 else 'servers stay'} on",
             (Definitions(tuple((name, reason) for name, reason in sorted(kept.items()))),),
         )
     plan = _plan_text(report).strip().split("\n", 1)

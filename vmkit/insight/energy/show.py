@@ -48,7 +48,7 @@ def build_page(report: EnergyReport, *, by: str) -> Page:
         Figure("Carbon of the active part", _grams(total.grams)),
     ]
     if total.sci_grams is not None:
-        figures.append(Figure("SCI", f"{total.sci_grams:.3g}", "g a VM-hour", "operational part"))
+        figures.append(Figure("SCI", f"{total.sci_grams:.3g}", "g", "for an hour of a VM, operational part"))
     shown = [group for group in groups if group.active_kwh > 0][:SHOWN]
     heading = "VM" if by == "vm" else by.capitalize()
     return Page(
