@@ -13,7 +13,7 @@ import pytest
 
 from tests.migrate.debian_disk import DebianDisk, build_debian_disk
 from vmkit.migrate.facts import Facts, encode_facts
-from vmkit.migrate.generate.folder import write_artifacts
+from vmkit.migrate.generate.folder import Options, write_artifacts
 from vmkit.migrate.source import inspect_source, open_source, read_facts
 from vmkit.migrate.verdict import Fit, Recommendation, decide_verdict
 
@@ -103,7 +103,7 @@ def test_artifacts_hold_the_application_and_no_secret(disk: DebianDisk, tmp_path
         assert opened.tree is not None
         read = read_facts(opened)
         made = write_artifacts(
-            opened.tree, read, decide_verdict(read), tmp_path / "out", registry="registry.example/old-web"
+            opened.tree, read, decide_verdict(read), tmp_path / "out", Options(registry="registry.example/old-web")
         )
     assert {one.service for one in made if not one.skipped} == {"cron-notes-1", "greeter", "nginx", "notes"}
     with tarfile.open(tmp_path / "out" / "notes" / "payload.tar") as payload:

@@ -8,7 +8,7 @@ import pytest
 
 from tests.migrate.guests import facts_of, guest, service, tree_of, unit
 from vmkit.errors import ManifestError
-from vmkit.migrate.generate.folder import write_artifacts
+from vmkit.migrate.generate.folder import Options, write_artifacts
 from vmkit.migrate.verdict import decide_verdict
 from vmkit.migrate.verify.artifacts import ContainerPlan, read_artifacts
 
@@ -28,7 +28,7 @@ APP = service(
 def test_what_generate_writes_is_read_back_as_it_is_meant_to_run(tmp_path: Path) -> None:
     facts = facts_of(APP)
     write_artifacts(
-        tree_of(guest(APP)), facts, decide_verdict(facts), tmp_path / "out", registry="registry.example/x"
+        tree_of(guest(APP)), facts, decide_verdict(facts), tmp_path / "out", Options(registry="registry.example/x")
     )
     (tmp_path / "out/app/wasm").mkdir()
     (tmp_path / "out/app/wasm/app.wasm").write_bytes(b"\0asm")

@@ -13,13 +13,20 @@ KEEP_DAYS: Final = 14
 
 
 def build_cutover(
-    workloads: Sequence[tuple[str, Service]], *, vm: str = "", keep_days: int = KEEP_DAYS
+    workloads: Sequence[tuple[str, Service]],
+    *,
+    vm: str = "",
+    service: str = "",
+    copied: bool = True,
+    keep_days: int = KEEP_DAYS,
 ) -> dict[str, Any]:
     """The plan.
 
     Args:
         workloads: (folder, workload).
         vm: the VM's name; "VM" stands for it where it is not known.
+        service: the file with the Service of the VM's name; "" where there is none.
+        copied: whether there are Jobs that copy its data.
         keep_days: how long the stopped VM is kept.
 
     Returns:
@@ -33,7 +40,7 @@ def build_cutover(
     steps = [
         _step("deploy", "Deploy beside the VM", ["kubectl apply -k ."], ["kubectl delete -k ."]),
     ]
-    if stateful:
+    if stateful and copied:
         steps.append(
             _step(
                 "copy-for-proof",
@@ -56,7 +63,9 @@ def build_cutover(
             _step(
                 "copy-for-good",
                 "Copy what was written since",
-                [
+                ["# copy the directories that README.md names into the new volumes"]
+                if not copied
+                else [
                     f"kubectl replace --force -f {folder}/data-copy.yaml && kubectl wait"
                     f" --for=condition=complete job -l app.kubernetes.io/name={folder} --timeout=1h"
                     for folder, _ in stateful
@@ -66,14 +75,22 @@ def build_cutover(
             ),
         ]
     resume, suspend = _suspended("false"), _suspended("true")
+    if service:
+        # Everything on one line: nothing is switched where what there was could not be kept.
+        switch = [
+            f"kubectl get service {vm} --ignore-not-found -o yaml >before.yaml && kubectl apply -f {service}"
+        ]
+        back = [
+            "if [ -s before.yaml ]; then kubectl replace --force -f before.yaml; else"
+            f" kubectl delete -f {service}; fi"
+        ]
+    else:
+        switch = [
+            f"# let clients of {vm} use the Services {', '.join(folder for folder, _ in services) or '(none)'}"
+        ]
+        back = [f"# let clients use {vm} again"]
     steps.append(
-        _step(
-            "switch",
-            "Let the Service with the VM's name lead to the new pods",
-            [f"kubectl patch service {folder} --type=merge -p '{_selector(folder)}'" for folder, _ in services],
-            [f"point the Service {folder} at {vm} again" for folder, _ in services],
-            interrupts=bool(stateful),
-        )
+        _step("switch", "Let the VM's name lead to the new pods", switch, back, interrupts=bool(stateful))
     )
     if jobs:
         steps.append(
@@ -99,10 +116,6 @@ def build_cutover(
         ),
     ]
     return {"kind": KIND, "schemaVersion": SCHEMA_VERSION, "vm": vm, "keepDays": keep_days, "steps": steps}
-
-
-def _selector(folder: str) -> str:
-    return f'{{"spec":{{"selector":{{"app.kubernetes.io/name":"{folder}"}}}}}}'
 
 
 def _suspended(value: str) -> str:

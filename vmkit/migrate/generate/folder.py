@@ -15,7 +15,7 @@ from vmkit.migrate.generate.cutover import build_cutover, render_cutover
 from vmkit.migrate.generate.data import build_data_copies
 from vmkit.migrate.generate.delivery import build_application
 from vmkit.migrate.generate.image import PAYLOAD, ImageKind, ImagePlan, plan_image, render_containerfile
-from vmkit.migrate.generate.manifests import Manifest, build_manifests, to_label
+from vmkit.migrate.generate.manifests import Manifest, build_manifests, build_vm_service, to_label
 from vmkit.migrate.generate.payload import write_payload
 from vmkit.migrate.oci.frozen import write_frozen
 from vmkit.migrate.oci.layout import ImageConfig
@@ -37,6 +37,7 @@ from vmkit.report.documents import render_yaml, render_yaml_documents
 
 IMAGE: Final = "image"
 WASM: Final = "wasm"
+SERVICE: Final = "service-of-vm.yaml"
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +139,15 @@ def write_artifacts(tree: Tree, facts: Facts, verdict: Verdict, target: Path, op
             to_label(options.vm or "migrated"), options.repository, path=options.path, revision=options.revision
         )
         (target / "argocd-application.yaml").write_text(render_yaml(application), encoding="utf-8")
-    plan = build_cutover([(one.folder, one.workload) for one in made], vm=options.vm)
+    switched = build_vm_service(options.vm, [one.workload for one in made if one.image]) if options.vm else None
+    if switched is not None:
+        (target / SERVICE).write_text(render_yaml(switched), encoding="utf-8")
+    plan = build_cutover(
+        [(one.folder, one.workload) for one in made if one.image],
+        vm=options.vm,
+        service=SERVICE if switched is not None else "",
+        copied=bool(options.claim),
+    )
     (target / "cutover.json").write_text(json.dumps(plan, indent=2) + "\n", encoding="utf-8")
     (target / "CUTOVER.md").write_text(render_cutover(plan), encoding="utf-8")
     (target / "README.md").write_text(_render_readme(found), encoding="utf-8")
@@ -202,7 +211,7 @@ def _write_container(
         (folder / "Containerfile").write_text(render_containerfile(plan, family), encoding="utf-8")
         extra = [f"left out of the image: {path}" for path in plan.left_out if _near(path, plan.folders)]
     manifests, secret, notes = build_manifests(
-        service, image=image, name=name, user=plan.user, storage_class=options.storage_class
+        service, image=image, name=name, user=plan.user, storage_class=options.storage_class, vm=options.vm
     )
     (folder / "manifests.yaml").write_text(render_yaml_documents(manifests), encoding="utf-8")
     if secret is not None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from vmkit.migrate.facts import Listener
 from vmkit.migrate.services import Service, ServiceKind
 
 Manifest = dict[str, Any]
+PART_OF: Final = "app.kubernetes.io/part-of"
 _GIB: Final = 2**30
 _STOP_SECONDS: Final = 90  # systemd's DefaultTimeoutStopSec
 _CALENDARS: Final = {
@@ -55,7 +56,13 @@ def schedule_of(service: Service) -> str | None:
 
 
 def build_manifests(
-    service: Service, *, image: str, name: str = "", user: str = "", storage_class: str | None = None
+    service: Service,
+    *,
+    image: str,
+    name: str = "",
+    user: str = "",
+    storage_class: str | None = None,
+    vm: str = "",
 ) -> tuple[list[Manifest], Manifest | None, list[str]]:
     """The objects of one workload.
 
@@ -65,12 +72,15 @@ def build_manifests(
         name: of the objects; by default the workload's.
         user: "uid:gid" that it runs as; "" for root.
         storage_class: of its volumes; None takes the cluster's default.
+        vm: the VM that it comes from: all its workloads get one label, by which one Service finds them.
 
     Returns:
         The objects to apply; a Secret to fill in first, or None; and what had to be left out, in words.
     """
     name = name or to_label(service.name)
     labels = {"app.kubernetes.io/name": name, "app.kubernetes.io/managed-by": "vmkit"}
+    if vm:
+        labels[PART_OF] = to_label(vm)
     notes: list[str] = []
     found: list[Manifest] = []
     unit = service.unit
@@ -118,6 +128,25 @@ def build_manifests(
         if one.port and not _is_reachable(one)
     ]
     return found, secret, notes
+
+
+def build_vm_service(vm: str, services: Sequence[Service]) -> Manifest | None:
+    """The Service with the VM's own name, leading to all its workloads; None where none can be reached.
+
+    One selector finds the pods of all of them. Target ports are named, and a pod without a port of that name is no
+    endpoint of it (Kubernetes EndpointSlices), so that each port leads to the workload that has it.
+    """
+    ports = sorted({one for service in services if service.kind is ServiceKind.SERVICE for one in _ports(service)})
+    if not ports:
+        return None
+    listed = [
+        {"name": f"{protocol.lower()}-{port}", "protocol": protocol, "port": port,
+         "targetPort": f"{protocol.lower()}-{port}"}
+        for protocol, port in ports
+    ]  # fmt: skip
+    label = to_label(vm)
+    labels = {PART_OF: label, "app.kubernetes.io/managed-by": "vmkit"}
+    return _object("v1", "Service", label, labels, spec={"selector": {PART_OF: label}, "ports": listed})
 
 
 def _object(version: str, kind: str, name: str, labels: Mapping[str, str], **content: Any) -> Manifest:

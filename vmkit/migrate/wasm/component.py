@@ -77,7 +77,7 @@ def build_component(
             f"ENVIRONMENT = {dict(environment or {})!r}\nSECRETS = {list(secrets)!r}\n", encoding="utf-8"
         )
         made = work / "component.wasm"
-        _componentize(work, application, made, WORLD_WITH_SECRETS if secrets else WORLD, timeout_seconds)
+        _componentize(work, application.resolve(), made, WORLD_WITH_SECRETS if secrets else WORLD, timeout_seconds)
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.move(made, target)
     return Component(target, target.stat().st_size)

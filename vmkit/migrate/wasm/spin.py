@@ -153,7 +153,6 @@ def build_spin_objects(app: SpinApp) -> list[Manifest]:
     spec: Manifest = {
         "executor": EXECUTOR,
         "image": app.image,
-        "checks": {"readiness": {"httpGet": {"path": "/"}}},
         "resources": {"requests": {"cpu": _CPU, "memory": _MEMORY}, "limits": {"memory": _MEMORY}},
     }
     if app.scaling is Scaling.FIXED:
