@@ -93,8 +93,10 @@ def build_signal_query(
     *,
     lookback: timedelta,
 ) -> Query | None:
-    """The measures of one signal; how many steps have a rate ("count"); the time of the newest sample ("now", and
-    "day" where that is older than Prometheus looks back). None where there is no such metric."""
+    """The measures of one signal; how many steps have a rate ("count"); the time of the newest sample ("now").
+
+    Without rules that of a sample older than Prometheus looks back as well ("day"). None where there is no metric.
+    """
     sources = _sources(vocabulary, signal)
     if not sources:
         return None
@@ -113,7 +115,8 @@ def build_signal_query(
         parts.append(tag(f"count_over_time(({rate} >= 0)[{seconds(lookback)}:{seconds(STEP)}])", "count"))
     newest = _newest(vocabulary, selectors)
     parts.append(tag(newest, "now"))
-    parts.append(tag(f"max_over_time(({newest})[{seconds(min(_DAY, lookback))}:{seconds(STEP)}])", "day"))
+    if not recorded:
+        parts.append(tag(f"max_over_time(({newest})[{seconds(min(_DAY, lookback))}:{seconds(STEP)}])", "day"))
     return Query(" or ".join(parts), vocabulary.name, ordered)
 
 

@@ -11,6 +11,7 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any, Final
 
+from vmkit.errors import UsageError
 from vmkit.metrics.prometheus.names import MEMORY, OBSERVED, RUNNING, SIGNALS, Vocabulary
 from vmkit.metrics.prometheus.queries import (
     CPU_SECONDS_RULE,
@@ -24,22 +25,39 @@ from vmkit.metrics.prometheus.queries import (
     seconds,
 )
 from vmkit.metrics.summary import Signal
+from vmkit.units import format_duration
 
 GROUP: Final = "vmkit-usage"
 _NEWEST: Final = frozenset({metrics[0].name for metrics in SIGNALS.values()} | {RUNNING, OBSERVED[0], *MEMORY})
 
 
-def build_rules(vocabulary: Vocabulary | None = None, *, interval: timedelta | None = None) -> dict[str, Any]:
+def build_rules(
+    vocabulary: Vocabulary | None = None,
+    *,
+    interval: timedelta | None = None,
+    namespace_label: str | None = None,
+) -> dict[str, Any]:
     """The rules as a file of Prometheus (``groups``) has them.
 
     Args:
         vocabulary: what the Prometheus calls things; None for the names of KubeVirt 1.5 and later, and a scraper
             that honours labels.
         interval: between two scrapes of virt-handler; None for what the vocabulary says.
+        namespace_label: the label with a VM's namespace; None for what the vocabulary says.
+
+    Raises:
+        UsageError: the interval is none that such rules can work with.
     """
     words = vocabulary or Vocabulary(_NEWEST)
     if interval is not None:
+        if not timedelta(seconds=1) <= interval <= STEP:
+            raise UsageError(
+                f"a scrape interval of {format_duration(interval)} makes no sense for rates over five minutes",
+                hint="give 1s to 5m",
+            )
         words = replace(words, interval=interval)
+    if namespace_label is not None:
+        words = replace(words, namespace=namespace_label)
     rules = [{"record": name, "expr": expression} for name, expression in _expressions(words)]
     return {"groups": [{"name": GROUP, "interval": seconds(STEP), "rules": rules}]}
 
@@ -50,13 +68,14 @@ def build_prometheus_rule(
     labels: Mapping[str, str] | None = None,
     vocabulary: Vocabulary | None = None,
     interval: timedelta | None = None,
+    namespace_label: str | None = None,
 ) -> dict[str, Any]:
     """The rules as a PrometheusRule, which the Prometheus operator reads.
 
     Args:
         namespace: where it goes.
         labels: those by which the operator's Prometheus selects rules (``spec.ruleSelector``).
-        vocabulary, interval: as for `build_rules`.
+        vocabulary, interval, namespace_label: as for `build_rules`.
     """
     return {
         "apiVersion": "monitoring.coreos.com/v1",
@@ -66,7 +85,7 @@ def build_prometheus_rule(
             "namespace": namespace,
             "labels": {"app.kubernetes.io/name": "vmkit", **(labels or {})},
         },
-        "spec": build_rules(vocabulary, interval=interval),
+        "spec": build_rules(vocabulary, interval=interval, namespace_label=namespace_label),
     }
 
 

@@ -338,7 +338,7 @@ def _read_usage(
         coverage = 1.0
     newest = found.get("now", found.get("day"))
     if newest is None or not math.isfinite(newest):
-        return Unknown("Stale", "Prometheus has had no new sample of it for more than a day")
+        return Unknown("Stale", "Prometheus has no new sample of it")
     return Usage(values, coverage, datetime.fromtimestamp(newest, UTC), int(resets) if resets > 0 else 0)
 
 
