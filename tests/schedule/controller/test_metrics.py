@@ -104,6 +104,15 @@ def test_the_three_pages() -> None:
         assert ask("/metrics", "POST")[0] == 501
 
 
+def test_every_address_is_listened_at() -> None:
+    with (
+        Server(("", 0), metrics=str, unwell=str, unready=str) as server,
+        urllib3.PoolManager(retries=False) as pool,
+    ):
+        port = server.address.rpartition(":")[2]
+        assert pool.request("GET", f"http://127.0.0.1:{port}/healthz", timeout=30).status == 200
+
+
 def test_a_port_that_is_taken_is_said() -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))

@@ -91,7 +91,9 @@ class _Listener(ThreadingHTTPServer):
     daemon_threads = True
 
     def __init__(self, listen: tuple[str, int], handler: type[BaseHTTPRequestHandler]) -> None:
-        self.address_family = socket.AF_INET6 if ":" in listen[0] else socket.AF_INET
+        # Every address means those of both families, where there are two: pods may have either.
+        self.both = not listen[0] and socket.has_dualstack_ipv6()
+        self.address_family = socket.AF_INET6 if self.both or ":" in listen[0] else socket.AF_INET
         super().__init__(listen, handler)
 
     def server_bind(self) -> None:
@@ -105,6 +107,8 @@ class _Listener(ThreadingHTTPServer):
 def _bind(server: _Listener) -> None:
     """Binds the socket, and no more."""
     server.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if server.both:
+        server.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
     server.socket.bind(server.server_address)
     server.server_address = server.socket.getsockname()
     server.server_name, server.server_port = str(server.server_address[0]), int(server.server_address[1])

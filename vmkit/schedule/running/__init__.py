@@ -8,6 +8,7 @@ records      what is written on a VM: its state, its last action, its history
 events       what people are told; switch: the suspend switch
 vigil        what a pass gets from a controller that has been watching
 hands        how a start or stop is done, and what a GitOps tool would say (given by the caller)
+options      what a pass is told, and what it tells
 passing      one pass; acting: one action of it, step by step
 overrides    keep-up, keep-down, skip-next, exclude-until
 undo         takes back what a run did
