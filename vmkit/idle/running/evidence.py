@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Collection, Mapping
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
-from typing import Any, Final
+from datetime import datetime, timedelta
+from typing import Final
 
-from vmkit.cluster.resources import VIRTUAL_MACHINE_INSTANCES
-from vmkit.cluster.session import Session
 from vmkit.errors import VmkitError
 from vmkit.idle.facts import IdleFacts
 from vmkit.idle.policy import Criterion, IdlePolicy, vmkit_policy
@@ -42,41 +39,6 @@ def summarize(
     return {
         ref: found.get(ref) or nothing_known(ref, why, measures=measures, at=at, lookback=lookback) for ref in refs
     }
-
-
-def read_logins(
-    session: Session, refs: Iterable[VmRef], *, concurrency: int
-) -> dict[VmRef, tuple[Login, ...] | Unknown]:
-    """Who is logged in, as the guests' agents tell: one request for each VM."""
-    refs = list(refs)
-    if not refs:
-        return {}
-    with ThreadPoolExecutor(max_workers=max(1, min(concurrency, len(refs)))) as pool:
-        return dict(zip(refs, pool.map(lambda ref: _read_logins(session, ref), refs), strict=True))
-
-
-def _read_logins(session: Session, ref: VmRef) -> tuple[Login, ...] | Unknown:
-    try:
-        reply = session.call_subresource(
-            VIRTUAL_MACHINE_INSTANCES, ref.name, "userlist", ref.namespace, method="GET"
-        )
-    except VmkitError as error:
-        return Unknown("LoginsUnknown", error.message)
-    items = (reply or {}).get("items", [])
-    if items is None:
-        return ()
-    if not isinstance(items, list) or not all(isinstance(each, dict) for each in items):
-        return Unknown("LoginsUnknown", "the answer is no list of users")
-    return tuple(Login(str(each.get("userName", "")), _login_time(each.get("loginTime"))) for each in items)
-
-
-def _login_time(value: Any) -> datetime | None:
-    if not isinstance(value, int | float) or isinstance(value, bool):
-        return None
-    try:
-        return datetime.fromtimestamp(value, UTC)
-    except (ValueError, OverflowError, OSError):
-        return None
 
 
 def last_look_criteria(policy: IdlePolicy) -> tuple[Criterion, ...]:

@@ -26,13 +26,13 @@ from vmkit.idle.running.evidence import (
     last_look_criteria,
     object_to_logins,
     object_to_use,
-    read_logins,
     summarize,
     with_logins,
 )
 from vmkit.idle.running.hands import Hands
 from vmkit.idle.running.subjects import Fleet, Scope, Subject, read_again, read_fleet
 from vmkit.idle.verdict import State, Verdict, decide_idle
+from vmkit.metrics.logins import read_logins
 from vmkit.metrics.source import UsageSource, nothing_known
 from vmkit.metrics.summary import Sessions, Summary, Unknown
 from vmkit.plan import Change, Outcome, Plan, Reason, Result, Status
@@ -224,7 +224,7 @@ class _Run:
         quiet = [
             each.ref for each in verdicts if each.state is State.IDLE and self.fleet.subjects[each.ref].facts.agent
         ]
-        for ref, found in read_logins(self._session, quiet, concurrency=self.options.concurrency).items():
+        for ref, found in read_logins(self._session, quiet, workers=self.options.concurrency).items():
             self._summaries[ref] = with_logins(self._summaries[ref], found)
         asked = frozenset(quiet)
         verdicts = [
@@ -449,7 +449,7 @@ class _Run:
         last = self._last[subject.ref]
         objection = object_to_use(last, subject.facts, self.options.policy, now)
         if objection is None and subject.facts.agent:
-            logins = read_logins(self._session, [subject.ref], concurrency=1)[subject.ref]
+            logins = read_logins(self._session, [subject.ref])[subject.ref]
             if isinstance(logins, Unknown):
                 return Reason(logins.code, f"the last look: nobody can tell who is logged in: {logins.text}")
             objection = object_to_logins(with_logins(last, logins))
