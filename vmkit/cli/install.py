@@ -106,9 +106,23 @@ def schedule(
     env=False,
     help="Look at all VMs that are not opted out; by default at those labelled vmkit.io/stop-idle=enabled.",
 )
+@option(
+    "--recording-rules",
+    is_flag=True,
+    env=False,
+    help="Let a Prometheus operator precompute what runs ask for; large fleets need it.",
+)
 @pass_app
 def stop_idle(
-    app: App, *, arguments: tuple[str, ...], namespace: str, image: str, minute: int, stop: bool, everything: bool
+    app: App,
+    *,
+    arguments: tuple[str, ...],
+    namespace: str,
+    image: str,
+    minute: int,
+    stop: bool,
+    everything: bool,
+    recording_rules: bool,
 ) -> ExitCode:
     """Write the manifests of a job that looks for idle VMs every hour.
 
@@ -123,7 +137,7 @@ def stop_idle(
     from vmkit.idle.install import InstallOptions, build_manifests
     from vmkit.report.documents import render_yaml_documents
 
-    options = InstallOptions(namespace, image, minute, stop, everything, arguments)
+    options = InstallOptions(namespace, image, minute, stop, everything, recording_rules, arguments)
     app.console.data(render_yaml_documents(build_manifests(options)))
     return ExitCode.OK
 

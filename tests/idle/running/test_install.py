@@ -206,3 +206,5 @@ def test_the_manifests_say_a_command_that_vmkit_takes() -> None:
     command = command_of("--stop", "--everything", "--", "--notice", "48h")
     assert {"--yes", "--all-namespaces", "48h"} <= set(command)
     assert CliRunner().invoke(cli, ["install", "stop-idle", "--image", "x", "--minute", "77"]).exit_code == 2
+    ruled = CliRunner().invoke(cli, ["install", "stop-idle", "--image", "x", "--recording-rules"])
+    assert "kind: PrometheusRule" in ruled.output
