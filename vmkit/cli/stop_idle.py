@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from vmkit.units import Limit
 
 IDLE: Final = "What counts as idle"
+REHEARSAL: Final = "Rehearsal"
 _PRESETS: Final = ("vmkit", "aws", "gcp", "azure")
 
 
@@ -191,6 +192,19 @@ def build_policy(
     heading=OUTPUT,
     help="Write what was found to a file as well: .html, .md or .json; may be given again.",
 )
+@option(
+    "--rehearse",
+    metavar="DURATION",
+    type=DURATION,
+    heading=REHEARSAL,
+    help='Replay the definition over so much of the past ("30d"), and do nothing.',
+)
+@option(
+    "--compare",
+    metavar="PRESET,...",
+    heading=REHEARSAL,
+    help="Replay these as well, side by side: vmkit, aws, gcp, azure.",
+)
 @policy_options
 @monitoring_options
 @concurrency_option
@@ -212,6 +226,8 @@ def run(
     concurrency: int,
     dry_run: bool,
     stop_now: bool,
+    rehearse: timedelta | None,
+    compare: str | None,
     **given: Any,
 ) -> ExitCode:
     """Judge VMs by their use, note those that nobody uses, and stop what was noted before.
@@ -223,10 +239,13 @@ def run(
     vmkit stop-idle run -A --dry-run
     vmkit stop-idle run -l team=red --notice 48h
     vmkit stop-idle run -A --report idle.html --report idle.json --dry-run
+    vmkit stop-idle run -A --rehearse 30d --compare aws,gcp,azure --report rehearsal.html
     """
     from vmkit.cli.stop_idle_show import check_reports, show_run, write_reports
 
     check_reports(reports)
+    if compare is not None and rehearse is None:
+        raise UsageError("--compare needs something to compare over", hint="add --rehearse 30d")
     asks = app.console.interactive and not yes
     marks_only = not (yes or asks or dry_run)
     if stop_now and marks_only:
@@ -241,6 +260,12 @@ def run(
             marks_only=marks_only,
             **given,
         )
+        if rehearse is not None:
+            from vmkit.cli.rehearse import rehearse_runs
+
+            return rehearse_runs(
+                app, vk, monitoring, options, span=rehearse, compare=compare, output=output, reports=reports
+            )
         with app.console.progress("stop-idle") as progress:
             found = _idling(app, vk, monitoring).run(
                 options,

@@ -32,6 +32,8 @@ from vmkit.vm.state import PowerState
 
 _HOUR: Final = timedelta(hours=1)
 _DAY: Final = timedelta(days=1)
+_PASSING: Final = frozenset({"NotSettled"})
+"""Vetoes that say what a VM is doing now, and nothing about the past."""
 _LAST_LOOK: Final = timedelta(minutes=15) // STEP
 
 GONE, QUIET, USED, NOTICE, STOPPED = range(5)
@@ -269,6 +271,8 @@ class _Replay:
     """One VM's past, prepared for any policy."""
 
     def __init__(self, history: VmHistory, terms: Terms) -> None:
+        vetoes = tuple(each for each in history.facts.vetoes if each.code not in _PASSING)
+        history = replace(history, facts=replace(history.facts, vetoes=vetoes))
         self._history, self._terms = history, terms
         self._courses: dict[Measure, Course | None] = {}
         self._first = max(0, (terms.start - history.start) // STEP)

@@ -6,7 +6,7 @@ import math
 from array import array
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from vmkit.errors import UsageError
@@ -82,3 +82,8 @@ class VmHistory:
 def blank(count: int) -> array[float]:
     """So many steps without a sample."""
     return array("f", [math.nan]) * count
+
+
+def full_hour(at: datetime) -> datetime:
+    """The full hour before an instant, in UTC."""
+    return at.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
