@@ -6,5 +6,6 @@ picture      the VMs as they were last heard of; watching: hears what changes
 clock        the cluster's clock between its answers
 election     who of several replicas acts
 metrics      what monitoring is told; serving: where it asks
+reporting    tells people and monitoring, each thing once
 lines        what the controller says about itself
 """

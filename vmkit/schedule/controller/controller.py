@@ -13,7 +13,6 @@ import contextlib
 import socket
 import threading
 import uuid
-from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -23,39 +22,29 @@ from typing import Final
 from vmkit.cluster.retry import NEVER
 from vmkit.cluster.session import Session
 from vmkit.errors import ClusterError, UsageError, VmkitError
-from vmkit.plan import Outcome, Status
-from vmkit.report.outcomes import describe_outcome
+from vmkit.plan import Outcome
 from vmkit.schedule.controller.clock import ClusterClock, read_uptime
 from vmkit.schedule.controller.election import Elector, LeaseOptions
 from vmkit.schedule.controller.lines import Line
 from vmkit.schedule.controller.metrics import Metrics
 from vmkit.schedule.controller.permissions import METRICS_PATH
 from vmkit.schedule.controller.picture import Kind, Picture
+from vmkit.schedule.controller.reporting import Reporter
 from vmkit.schedule.controller.serving import Server
 from vmkit.schedule.controller.watching import Watcher
-from vmkit.schedule.decide import Decision
 from vmkit.schedule.running.hands import Hands
+from vmkit.schedule.running.options import PassOptions, Seen
 from vmkit.schedule.running.pace import Pace
-from vmkit.schedule.running.passing import PassOptions, Seen, run_pass
+from vmkit.schedule.running.passing import run_pass
 from vmkit.schedule.running.settings import Settings
-from vmkit.schedule.running.subjects import Subject
 from vmkit.schedule.running.vigil import Vigil
 from vmkit.units import format_duration
-from vmkit.vm.reference import VmRef
 
 _SETTLE_SECONDS: Final = 0.5
 """After a change so long is waited for more of them, and between two passes."""
 _STUCK_SECONDS: Final = 600.0
 """A loop that has done nothing for so long is stuck: one request, tried again and again, takes a minute or two."""
-_TELL_AGAIN_SECONDS: Final = 3000.0
-"""Events are kept for an hour."""
 _STEP_SAID_SECONDS: Final = 60.0
-_DEALT_WITH: Final = frozenset({
-    "AlreadyRunning", "AlreadyStopped", "BadAnnotation", "BadObject", "Done", "FirstSight", "ForceEnded", "GaveUp",
-    "Gone", "Missed", "NotAdopted", "OnceFinished", "ScheduleChanged", "Skipped", "StartedAfterwards",
-    "StoppedByHand",
-})  # fmt: skip
-"""Codes after which nothing waits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,10 +99,11 @@ class Controller:
             raise UsageError("a controller acts now, not at another instant")
         self.metrics = Metrics()
         self.metrics.set("config_valid", 1.0)
+        self._reporter = Reporter(self.metrics, on_line)
         self.identity = f"{socket.gethostname()}_{uuid.uuid4()}"
         self._session, self._hands, self._options = session, hands, options
         self._watch_options = watch or WatchOptions()
-        self._reload, self._on_line = reload, on_line
+        self._reload = reload
         self._settings = options.settings
         self._stamps = _stamps(self._settings)
         self._picture = Picture(self._settings, self._changed)
@@ -127,11 +117,6 @@ class Controller:
         self._beat_due = 0.0
         self._alive = read_uptime()
         self._step_said = -_STEP_SAID_SECONDS
-        self._failures: dict[str, str] = {}
-        self._told: dict[VmRef, tuple[str, str, str, float]] = {}
-        self._said: dict[str, tuple[object, ...]] = {}
-        self._saying: dict[str, tuple[object, ...]] = {}
-        self._waiting: Counter[str] = Counter()
 
     # --- from outside ---------------------------------------------------------------------------------------
 
@@ -142,16 +127,16 @@ class Controller:
             ConfigError: nobody can listen at the address.
         """
         with self._serving(), self._competing(), self._watching():
-            self._say("started", f"looking after the VMs of {self._scope()} as {self.identity}")
+            self._reporter.say("started", f"looking after the VMs of {self._scope()} as {self.identity}")
             for notice in self._settings.notices:
-                self._say("notice", notice)
+                self._reporter.say("notice", notice)
             while not self._ending.is_set():
                 self._wake.clear()
                 self._turn()
                 if not self._ending.is_set():
                     self._wake.wait(self._pause())
-            self._say("stopping", "nothing further is begun")
-        self._say("stopped", "all that was begun is finished")
+            self._reporter.say("stopping", "nothing further is begun")
+        self._reporter.say("stopped", "all that was begun is finished")
 
     def stop(self) -> None:
         """Ends it, from any thread. What is under way is finished."""
@@ -178,7 +163,7 @@ class Controller:
         """Why it could not act if it led; empty where it could."""
         if not self._picture.complete:
             return "the VMs are not all known yet"
-        return self._failures.get("beat", "")
+        return self._reporter.failure("beat")
 
     # --- around the loop ------------------------------------------------------------------------------------
 
@@ -194,7 +179,7 @@ class Controller:
             self._watch_options.listen, metrics=self._render_metrics, unwell=self.unwell, unready=self.unready
         )
         with server:
-            self._say("listening", f"http://{server.address}{METRICS_PATH}")
+            self._reporter.say("listening", f"http://{server.address}{METRICS_PATH}")
             yield
 
     def _render_metrics(self) -> str:
@@ -211,7 +196,7 @@ class Controller:
         with self._session.sibling(request_timeout_seconds=timeout, retry=NEVER) as session:
             self._elector = Elector(
                 session, lease, self.identity,
-                on_change=self._turned, on_error=lambda error: self._fail("lease", error),
+                on_change=self._turned, on_error=lambda error: self._reporter.fail("lease", error),
             )  # fmt: skip
             self._elector.start()
             try:
@@ -252,13 +237,13 @@ class Controller:
 
     def _turned(self, leading: bool, holder: str) -> None:
         if leading:
-            self._failures.pop("lease", None)
+            self._reporter.recover("lease")
             self._pass_due = 0.0
-            self._say("leading", "this replica acts")
+            self._reporter.say("leading", "this replica acts")
         else:
             self._halt.set()
             who = f"{holder} acts" if holder else "nobody is known to act"
-            self._say("standby", f"{who}; this replica waits")
+            self._reporter.say("standby", f"{who}; this replica waits")
         self._wake.set()
 
     def _heard(self, kind: Kind, error: ClusterError | None) -> None:
@@ -266,9 +251,9 @@ class Controller:
         key = f"watch {kind}"
         if error is not None:
             self.metrics.add("watch_failures_total", kind)
-            self._fail(key, error)
-        elif self._failures.pop(key, None) is not None:
-            self._say("watching", f"the cluster tells of {kind} again")
+            self._reporter.fail(key, error)
+        elif self._reporter.recover(key):
+            self._reporter.say("watching", f"the cluster tells of {kind} again")
         self._wake.set()
 
     # --- the loop -------------------------------------------------------------------------------------------
@@ -306,10 +291,10 @@ class Controller:
         try:
             suspended = self._options.switch.is_suspended(self._session)
         except ClusterError as error:
-            self._fail("beat", error)
+            self._reporter.fail("beat", error)
             return False
-        if self._failures.pop("beat", None) is not None:
-            self._say("watching", "the cluster answers again")
+        if self._reporter.recover("beat"):
+            self._reporter.say("watching", "the cluster answers again")
         self.metrics.set("suspended", float(suspended))
         step = self._clock.tell(self._session.server_time)
         if step is not None:
@@ -318,7 +303,7 @@ class Controller:
             if abs(self._alive - self._step_said) >= _STEP_SAID_SECONDS:
                 self._step_said = self._alive
                 way = "forward" if step > timedelta() else "back"
-                self._say("clock", f"the cluster's clock was set {way} by {format_duration(abs(step))}")
+                self._reporter.say("clock", f"the cluster's clock was set {way} by {format_duration(abs(step))}")
         return True
 
     def _reread(self) -> None:
@@ -331,15 +316,15 @@ class Controller:
             settings = self._reload()
         except VmkitError as error:
             self.metrics.set("config_valid", 0.0)
-            self._fail("settings", error)
+            self._reporter.fail("settings", error)
             return
-        self._failures.pop("settings", None)
+        self._reporter.recover("settings")
         self.metrics.set("config_valid", 1.0)
         self._settings = settings
         self._stamps = _stamps(settings)
-        self._say("settings", "read again, as a file has changed")
+        self._reporter.say("settings", "read again, as a file has changed")
         for notice in settings.notices:
-            self._say("notice", notice, problem=True)
+            self._reporter.say("notice", notice, problem=True)
         self._picture.set_settings(settings)
 
     def _pass(self) -> None:
@@ -353,8 +338,8 @@ class Controller:
         self._pass_due = begun + self._watch_options.resync.total_seconds()
         at = self._session.server_time or datetime.now(UTC)
         surroundings, subjects = self._picture.look()
-        vigil = Vigil(surroundings, subjects, at, self._pace, lambda: self.leading, self._is_told)
-        self._saying, self._waiting = {}, Counter()
+        vigil = Vigil(surroundings, subjects, at, self._pace, lambda: self.leading, self._reporter.is_told)
+        self._reporter.begin_pass()
         try:
             run_pass(
                 self._session, self._hands, replace(self._options, settings=self._settings),
@@ -362,16 +347,13 @@ class Controller:
             )  # fmt: skip
         except VmkitError as error:
             self.metrics.add("passes_total", "failed")
-            self._fail("pass", error)
+            self._reporter.fail("pass", error)
             self._retry(self._watch_options.again_seconds)
         else:
             self.metrics.add("passes_total", "ok")
             self.metrics.set("last_success_timestamp_seconds", at.timestamp())
-            self._failures.pop("pass", None)
-        self._said = self._saying
-        known = {subject.ref for subject in subjects}
-        self._told = {ref: told for ref, told in self._told.items() if ref in known}
-        self.metrics.set_all("waiting_vms", self._waiting)
+            self._reporter.recover("pass")
+        self._reporter.end_pass({subject.ref for subject in subjects})
         self.metrics.set("pass_duration_seconds", round(read_uptime() - begun, 3))
 
     def _retry(self, seconds: float) -> None:
@@ -381,58 +363,13 @@ class Controller:
         self._next_at = seen.next_at
         if seen.open:
             self._retry(self._watch_options.again_seconds)
-        for name, value in (
-            ("vms", seen.vms),
-            ("managed_vms", seen.scheduled),
-            ("bad_annotations", seen.problems),
-            ("next_transition_timestamp_seconds", 0 if seen.next_at is None else seen.next_at.timestamp()),
-        ):
-            self.metrics.set(name, float(value))
-        self.metrics.set("wanted_vms", float(seen.wanted_on), "on")
-        self.metrics.set("wanted_vms", float(seen.wanted_off), "off")
+        self._reporter.see(seen)
 
     def _hear(self, outcome: Outcome) -> None:
         self._alive = read_uptime()
-        done = outcome.status in (Status.CHANGED, Status.UNCHANGED, Status.PLANNED)
-        if outcome.verb in ("start", "stop", "warn") and outcome.status not in (Status.PLANNED, Status.SKIPPED):
-            self.metrics.add("actions_total", outcome.verb, str(outcome.status))
-        if not done and outcome.reason.code not in _DEALT_WITH:
-            self._waiting[outcome.reason.code] += 1
-            if outcome.reason.code == "Paced":
-                self._retry(self._watch_options.heartbeat_seconds)
-        what = (outcome.status, outcome.verb, outcome.reason.code, outcome.detail.get("transition"))
-        self._saying[outcome.target.path] = what
-        if outcome.status is Status.CHANGED or self._said.get(outcome.target.path) != what:
-            text = describe_outcome(outcome)
-            self._say("outcome", text, problem=not outcome.ok, outcome=outcome, error=outcome.error)
-
-    def _is_told(self, subject: Subject, decision: Decision) -> bool:
-        now = read_uptime()
-        what = (subject.view.uid, decision.reason.code, decision.reason.text)
-        before = self._told.get(subject.ref)
-        if before is not None and before[:3] == what and now - before[3] < _TELL_AGAIN_SECONDS:
-            return True
-        self._told[subject.ref] = (*what, now)
-        return False
-
-    # --- telling --------------------------------------------------------------------------------------------
-
-    def _fail(self, what: str, error: VmkitError) -> None:
-        """Says what failed, once for as long as it fails for the same reason."""
-        if self._failures.get(what) != error.message:
-            self._failures[what] = error.message
-            self._say("failed", f"{what}: {error.message}", problem=True, error=error)
-
-    def _say(
-        self,
-        event: str,
-        text: str,
-        *,
-        problem: bool = False,
-        outcome: Outcome | None = None,
-        error: VmkitError | None = None,
-    ) -> None:
-        self._on_line(Line(datetime.now(UTC), event, text, problem, outcome, error))
+        if outcome.reason.code == "Paced":
+            self._retry(self._watch_options.heartbeat_seconds)
+        self._reporter.hear(outcome)
 
 
 def _stamps(settings: Settings) -> tuple[tuple[int, int, int] | None, ...]:
