@@ -21,9 +21,10 @@ from vmkit.errors import ClusterError, UsageError
 from vmkit.metrics.prometheus.door import Door, HttpDoor, RawReply
 from vmkit.metrics.prometheus.reply import Answer, Series, error_from_reply, read_answer
 
-__all__ = ["Answer", "PrometheusClient", "Series"]
+__all__ = ["PATIENCE", "Answer", "PrometheusClient", "Series"]
 
-_PATIENCE: Final = RetryPolicy(attempts=4, deadline_seconds=30.0)
+PATIENCE: Final = RetryPolicy(attempts=4, deadline_seconds=30.0)
+"""Queries change nothing, so that all may be repeated."""
 
 
 class PrometheusClient:
@@ -55,7 +56,7 @@ class PrometheusClient:
         tenant: str | None = None,
         headers: Mapping[str, str] | None = None,
         timeout_seconds: float = 120.0,
-        retry: RetryPolicy = _PATIENCE,
+        retry: RetryPolicy = PATIENCE,
     ) -> None:
         door = HttpDoor(
             url,
@@ -71,7 +72,7 @@ class PrometheusClient:
 
     @classmethod
     def through(
-        cls, door: Door, *, timeout_seconds: float = 120.0, retry: RetryPolicy = _PATIENCE
+        cls, door: Door, *, timeout_seconds: float = 120.0, retry: RetryPolicy = PATIENCE
     ) -> PrometheusClient:
         """A client that reaches its server some other way; see `vmkit.metrics.prometheus.door`."""
         client = cls.__new__(cls)

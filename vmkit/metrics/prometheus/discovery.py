@@ -9,14 +9,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from vmkit.cluster.resources import SERVICES, Resource
-from vmkit.errors import ClusterError, MissingApi
-from vmkit.metrics.prometheus.client import PrometheusClient
+from vmkit.cluster.retry import NEVER, RetryPolicy
+from vmkit.errors import ClusterError, VmkitError
+from vmkit.metrics.prometheus.client import PATIENCE, PrometheusClient
 from vmkit.metrics.prometheus.door import ServiceDoor
 
 if TYPE_CHECKING:
     from vmkit.cluster.session import Session
 
 PROMETHEUSES: Final = Resource("monitoring.coreos.com", "v1", "prometheuses", "Prometheus")
+_PROBE_SECONDS: Final = 10.0
 _SERVICE_ACCOUNT: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 
 _NAMES: Final = (
@@ -83,21 +85,24 @@ def discover_prometheus(session: Session, *, timeout_seconds: float = 120.0) -> 
         ClusterError: the cluster's Services cannot be listed.
     """
     for endpoint in find_endpoints(session):
-        client = _open(session, endpoint, timeout_seconds=timeout_seconds)
         try:
-            if client.query("vector(1)").scalar == 1:
-                return client
-        except ClusterError:
+            # A Service without a server behind it is no reason to wait: the next one may have one.
+            probe = _open(session, endpoint, timeout_seconds=min(_PROBE_SECONDS, timeout_seconds), retry=NEVER)
+            if probe.query("vector(1)").scalar == 1:
+                return _open(session, endpoint, timeout_seconds=timeout_seconds)
+        except VmkitError:
             continue
     return None
 
 
-def _open(session: Session, endpoint: Endpoint, *, timeout_seconds: float) -> PrometheusClient:
+def _open(
+    session: Session, endpoint: Endpoint, *, timeout_seconds: float, retry: RetryPolicy = PATIENCE
+) -> PrometheusClient:
     if session.context or "KUBERNETES_SERVICE_HOST" not in os.environ:
         door = ServiceDoor(session, endpoint.namespace, endpoint.service, endpoint.port, scheme=endpoint.scheme)
-        return PrometheusClient.through(door, timeout_seconds=timeout_seconds)
+        return PrometheusClient.through(door, timeout_seconds=timeout_seconds, retry=retry)
     if endpoint.scheme == "http":
-        return PrometheusClient(endpoint.url, timeout_seconds=timeout_seconds)
+        return PrometheusClient(endpoint.url, timeout_seconds=timeout_seconds, retry=retry)
     # OpenShift signs its Services' certificates with an authority of its own.
     authority = _SERVICE_ACCOUNT / "service-ca.crt"
     return PrometheusClient(
@@ -105,6 +110,7 @@ def _open(session: Session, endpoint: Endpoint, *, timeout_seconds: float) -> Pr
         token_file=_SERVICE_ACCOUNT / "token",
         ca_file=authority if authority.exists() else _SERVICE_ACCOUNT / "ca.crt",
         timeout_seconds=timeout_seconds,
+        retry=retry,
     )
 
 
@@ -114,10 +120,8 @@ def _operated(session: Session) -> frozenset[str]:
         return frozenset(
             str(_mapping(each.get("metadata")).get("namespace")) for each in session.list(PROMETHEUSES)
         )
-    except MissingApi:
-        return frozenset()
     except ClusterError:
-        return frozenset()  # the names of Services still tell
+        return frozenset()  # not installed, or not to be seen: the names of Services still tell
 
 
 def _read_service(service: Mapping[str, Any], operated: frozenset[str]) -> Iterator[Endpoint]:
