@@ -13,7 +13,7 @@ from datetime import timedelta
 from itertools import accumulate
 
 from vmkit.idle.policy import Criterion
-from vmkit.idle.rehearsal_history import STEP, UP, VmHistory
+from vmkit.idle.rehearsal_history import STEP, STEPS_AN_HOUR, UP, VmHistory
 from vmkit.metrics.summary import Measure
 
 _ABSENT = -1.0
@@ -47,6 +47,9 @@ class Course:
         self._values = _smooth(plain, self.known, measure.rate_window)
         self._tile = max(1, (measure.peak_window or STEP) // STEP)
         self._percentile = measure.percentile
+        # Of the maximum only the largest of each hour matters; of peaks only each peak.
+        self._block = STEPS_AN_HOUR if measure.percentile == 100 else self._tile
+        self._peaks = [max(self._values[at : at + self._block]) for at in range(0, len(self._values), self._block)]
         self._span = None if measure.span is None else measure.span // STEP
         self._reached: dict[tuple[float, bool], array[int]] = {}
 
@@ -77,8 +80,11 @@ class Course:
         """The measure over these steps, as Prometheus computes it; None where there are no samples."""
         if self._span is not None:
             first = max(first, last - self._span)
-        values: Sequence[float] = self._values[first:last]
-        if self._tile > 1:
+        values: Sequence[float]
+        if first % self._block == 0 and last % self._block == 0:
+            values = self._peaks[first // self._block : last // self._block]
+        else:
+            values = self._values[first:last]
             values = [max(values[at : at + self._tile]) for at in range(0, len(values), self._tile)]
         if self._percentile == 100:
             most = max(values, default=_ABSENT)
