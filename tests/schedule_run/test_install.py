@@ -13,7 +13,8 @@ import yaml
 from click.testing import CliRunner
 
 from tests.power.guillotine import ONCE
-from tests.schedule_run.world import World, codes, world
+from tests.power.vms import manifest
+from tests.schedule_run.world import OFFICE, World, codes, world
 from vmkit.cli.main import cli
 from vmkit.cluster import Session
 from vmkit.cluster.resources import (
@@ -41,8 +42,8 @@ RIGHTS = [("ClusterRole", number, verb) for number, rule in enumerate(CLUSTER_RU
 
 
 def install(shop: World, manifests: list[dict[str, Any]]) -> None:
-    for manifest in manifests:
-        shop.session.apply(manifest)
+    for each in manifests:
+        shop.session.apply(each)
     shop.session.apply(
         {
             "apiVersion": "v1",
@@ -90,6 +91,17 @@ def owned(shop: World, name: str, resource: Resource, marks: dict[str, Any], spe
     shop.session.patch(VIRTUAL_MACHINES, name, {"metadata": marks})
 
 
+def create_safe(shop: World, name: str) -> None:
+    """One that loses nothing when it is stopped, and has not said that it may."""
+    document = manifest(name, "Always", annotations={"vmkit.io/schedule": OFFICE})
+    guest = document["spec"]["template"]["spec"]
+    guest["volumes"] = []
+    guest["domain"]["devices"]["disks"] = []
+    guest["domain"]["devices"]["interfaces"][0]["macAddress"] = "02:00:00:00:00:01"
+    shop.session.create(VIRTUAL_MACHINES, document)
+    shop.advance(minutes=2)
+
+
 @pytest.fixture
 def prepared() -> Iterator[World]:
     with world() as shop:
@@ -105,6 +117,7 @@ def prepared() -> Iterator[World]:
         shop.create("app", depends_on="db")
         shop.create("db")
         shop.create("early", "Mon-Fri 07:00-18:00 UTC")
+        create_safe(shop, "careful")
         for number in range(10):
             shop.create(f"many-{number}")
         yield shop
@@ -153,7 +166,7 @@ def test_without_any_one_right_something_is_missing(
     prepared: World, tmp_path: Path, kind: str, number: int, verb: str
 ) -> None:
     manifests = copy.deepcopy(MANIFESTS)
-    role = next(manifest for manifest in manifests if manifest["kind"] == kind)
+    role = next(each for each in manifests if each["kind"] == kind)
     verbs = role["rules"][number]["verbs"]
     verbs.remove(verb)
     if not verbs:
@@ -175,7 +188,7 @@ def test_without_any_one_right_something_is_missing(
 
 
 def test_the_account_is_confined_and_the_pod_unprivileged() -> None:
-    kinds = [manifest["kind"] for manifest in MANIFESTS]
+    kinds = [each["kind"] for each in MANIFESTS]
     assert kinds == [
         "Namespace", "ServiceAccount", "ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding",
         "ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding", "NetworkPolicy", "CronJob",

@@ -264,8 +264,7 @@ class Lab:
         if self._options["run_jobs"]:
             from vmkit.lab.controllers.processes import Home
 
-            post = self._loop.call_soon_threadsafe
-            self._options["home"] = Home(lambda: self.url, lambda: self._authority, post)
+            self._options["home"] = Home(lambda: self.url, lambda: self._authority, self._post)
         tls = self._certificates() if self._tls else None
         world = build_world(self.clock, seed=self._seed, token=self.token, options=self._options)
         self._world = world
@@ -307,6 +306,12 @@ class Lab:
             self.clock.detach()
             world.stop()
             await server.stop()
+
+    def _post(self, fn: Callable[[], object]) -> None:
+        """Has the loop thread run a function soon; where the lab has ended meanwhile, nobody is left to care."""
+        assert self._loop is not None
+        with contextlib.suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(fn)
 
     def _certificates(self) -> ssl.SSLContext:
         import trustme

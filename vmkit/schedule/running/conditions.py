@@ -6,9 +6,15 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from vmkit.cluster.resources import CEPH_CLUSTERS, NODES, VIRTUAL_MACHINE_INSTANCE_MIGRATIONS
+from vmkit.cluster.resources import (
+    CEPH_CLUSTERS,
+    NODES,
+    RESOURCE_QUOTAS,
+    VIRTUAL_MACHINE_INSTANCE_MIGRATIONS,
+)
 from vmkit.cluster.session import Session
 from vmkit.errors import ClusterError, Forbidden, MissingApi, NotFound
+from vmkit.guard.room import find_room_risks
 from vmkit.guard.storage import StorageHealth, decide_storage
 from vmkit.plan import Reason
 from vmkit.schedule.facts import Ownership, VmFacts, read_facts
@@ -30,12 +36,14 @@ class Conditions:
         migrating: VMs for which a migration is asked for or under way, with the migration's name.
         judgements: by side and VM, what GitOps would say.
         ready_nodes: how many nodes answer; None where nobody looked.
+        room_risks: VMs that would not find room again, and why.
     """
 
     silent_nodes: frozenset[str] = frozenset()
     migrating: Mapping[VmRef, str] = field(default_factory=dict)
     judgements: dict[tuple[Side, VmRef], Judgement] = field(default_factory=dict)
     ready_nodes: int | None = None
+    room_risks: dict[VmRef, tuple[Reason, ...]] = field(default_factory=dict)
 
     def facts(self, subject: Subject, side: Side | None) -> VmFacts:
         """The facts about a VM, with what is known here."""
@@ -44,7 +52,7 @@ class Conditions:
         return read_facts(
             subject.view,
             node_silent=subject.view.node in self.silent_nodes,
-            restart_risks=subject.risks,
+            restart_risks=(*subject.risks, *self.room_risks.get(subject.ref, ())),
             busy=f"migration {migration} is asked for" if migration else "",
             ownership=judged.ownership if judged is not None else Ownership.NONE,
             owner=judged.owner if judged is not None else "",
@@ -61,10 +69,20 @@ def read_conditions(
     """
     wanted = list(wanted)
     conditions = Conditions()
+    documents: list[Mapping[str, Any]] = []
     if any(subject.view.node for subject, _ in wanted) or any(side is Side.START for _, side in wanted):
-        nodes = _read_nodes(session)
+        documents = list(session.list(NODES))
+        nodes = _read_nodes(documents)
         conditions.silent_nodes = frozenset(name for name, ready in nodes.items() if not ready)
         conditions.ready_nodes = sum(nodes.values())
+    # Those that nothing else stands against, and that do not say that they may stay away.
+    stops = [
+        subject
+        for subject, side in wanted
+        if side is Side.STOP and not subject.risks and not subject.effective.restart_safe
+    ]
+    if stops:
+        conditions.room_risks = _read_room(session, stops, documents, namespace)
     if any(side is Side.STOP for _, side in wanted):
         conditions.migrating = _read_migrations(session, namespace)
     for side in Side:
@@ -74,10 +92,27 @@ def read_conditions(
     return conditions
 
 
-def _read_nodes(session: Session) -> dict[str, bool]:
+def _read_room(
+    session: Session, subjects: Iterable[Subject], nodes: list[Mapping[str, Any]], namespace: str | None
+) -> dict[VmRef, tuple[Reason, ...]]:
+    """Why each of them would not find room again; where quotas may not be read, nobody knows whether it would."""
+    try:
+        quotas = list(session.list(RESOURCE_QUOTAS, namespace))
+    except Forbidden:
+        unknown = Reason(
+            "QuotaUnknown", "quotas may not be read: nobody can tell whether it would be let in again"
+        )
+        return {subject.ref: (unknown,) for subject in subjects}
+    found = {
+        subject.ref: find_room_risks(subject.view, quotas, nodes) for subject in subjects if subject.view.node
+    }
+    return {ref: risks for ref, risks in found.items() if risks}
+
+
+def _read_nodes(nodes: Iterable[Mapping[str, Any]]) -> dict[str, bool]:
     """Whether each node answers, by the condition its controller keeps."""
     found = {}
-    for node in session.list(NODES):
+    for node in nodes:
         metadata, status = _mapping(node, "metadata"), _mapping(node, "status")
         conditions = status.get("conditions")
         ready = any(
