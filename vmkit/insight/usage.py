@@ -5,15 +5,16 @@ from __future__ import annotations
 import math
 import re
 from array import array
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from operator import sub
 from typing import Final
 
 from vmkit.errors import ClusterError, DeadlineExceeded, QueryTooLarge
 from vmkit.insight.series import Grid, VmSeries, clean
 from vmkit.metrics.prometheus.client import PrometheusClient
-from vmkit.metrics.prometheus.reply import Answer
+from vmkit.metrics.prometheus.reply import Series
 from vmkit.metrics.summary import RATE_WINDOW, Unknown
 from vmkit.vm.reference import VmRef
 
@@ -94,9 +95,7 @@ class PrometheusUsage:
     def _read_shard(self, refs: Sequence[VmRef], grid: Grid, names: _Names) -> Iterator[VmSeries]:
         try:
             cpu = self._ask(_cpu_query(refs, grid, names), refs, grid, names)
-            memory = {}
-            if names.memory != "-":
-                memory = self._ask(_memory_query(refs, names), refs, grid, names)
+            memory = self._ask_memory(refs, grid, names)
         except QueryTooLarge as error:
             if len(refs) == 1:
                 yield _nothing(refs[0], grid, error)
@@ -110,51 +109,95 @@ class PrometheusUsage:
                 yield _nothing(ref, grid, error)
             return
         for ref in refs:
+            used_cpu = _join(cpu.get(ref, {}), _plus)
+            used_memory = _join(memory.get(ref, {}), _larger)
             yield VmSeries(
                 ref,
-                cpu.get(ref) or grid.fill(),
-                memory.get(ref) or grid.fill(),
-                tuple(_missing(names, has_cpu=ref in cpu, has_memory=ref in memory)),
+                grid.fill() if used_cpu is None else used_cpu,
+                grid.fill() if used_memory is None else used_memory,
+                tuple(_missing(names, has_cpu=used_cpu is not None, has_memory=used_memory is not None)),
             )
 
-    def _ask(self, promql: str, refs: Sequence[VmRef], grid: Grid, names: _Names) -> dict[VmRef, array[float]]:
+    def _ask_memory(
+        self, refs: Sequence[VmRef], grid: Grid, names: _Names
+    ) -> dict[VmRef, dict[str, array[float]]]:
+        if names.memory == "-":
+            return {}
+        if names.memory:
+            return self._ask(f"{names.memory}{{{_select(refs, names)}}}", refs, grid, names)
+        available = self._ask(f"{_AVAILABLE}{{{_select(refs, names)}}}", refs, grid, names)
+        usable = self._ask(f"{_USABLE}{{{_select(refs, names)}}}", refs, grid, names)
+        return {
+            ref: {
+                node: clean(array("d", map(sub, available[ref][node], free)))
+                for node, free in nodes.items()
+                if node in available.get(ref, {})
+            }
+            for ref, nodes in usable.items()
+        }
+
+    def _ask(
+        self, promql: str, refs: Sequence[VmRef], grid: Grid, names: _Names
+    ) -> dict[VmRef, dict[str, array[float]]]:
+        """The series by VM and node. They are joined here: this is far cheaper than for Prometheus, which would
+        have to group them anew at every step."""
         answer = self._client.query_range(promql, grid.start, grid.end, timedelta(seconds=grid.step_seconds))
         self._notices += [f"Prometheus: {warning}" for warning in answer.warnings]
-        return _by_vm(answer, frozenset(refs), grid, names)
+        wanted = frozenset(refs)
+        found: dict[VmRef, dict[str, array[float]]] = {}
+        for series in answer:
+            ref = VmRef(series.labels.get(names.namespace, ""), series.labels.get(names.name, ""))
+            if ref not in wanted or not series.values:
+                continue
+            nodes, node = found.setdefault(ref, {}), series.labels.get("node", "")
+            values = _on_grid(series, grid)
+            # Two exporters of one node are one VM twice.
+            nodes[node] = values if node not in nodes else _pairwise(nodes[node], values, _larger)
+        return found
 
 
-def _by_vm(answer: Answer, refs: frozenset[VmRef], grid: Grid, names: _Names) -> dict[VmRef, array[float]]:
-    found: dict[VmRef, array[float]] = {}
-    for series in answer:
-        ref = VmRef(series.labels.get(names.namespace, ""), series.labels.get(names.name, ""))
-        if ref not in refs or not series.values:
-            continue
-        if len(series.values) == grid.count:
-            # No gaps: it lies on the grid as it is.
-            found[ref] = clean(series.values)
-            continue
-        values, start, step = grid.fill(), grid.start_seconds, grid.step_seconds
-        for at, value in zip(series.times, clean(series.values), strict=True):
-            index = round((at - start) / step)
-            if 0 <= index < grid.count:
-                values[index] = value
-        found[ref] = values
-    return found
+def _on_grid(series: Series, grid: Grid) -> array[float]:
+    if len(series.values) == grid.count:
+        # No gaps: it lies on the grid as it is.
+        return clean(series.values)
+    values, start, step = grid.fill(), grid.start_seconds, grid.step_seconds
+    for at, value in zip(series.times, clean(series.values), strict=True):
+        index = round((at - start) / step)
+        if 0 <= index < grid.count:
+            values[index] = value
+    return values
+
+
+def _join(nodes: Mapping[str, array[float]], combine: Callable[[float, float], float]) -> array[float] | None:
+    """One series of those of several nodes: a live migration has two for a while. None of none."""
+    joined: array[float] | None = None
+    for values in nodes.values():
+        joined = values if joined is None else _pairwise(joined, values, combine)
+    return joined
+
+
+def _pairwise(one: array[float], other: array[float], combine: Callable[[float, float], float]) -> array[float]:
+    """Combines what is known in both; what is known in one stays."""
+    return array(
+        "d",
+        [
+            second if math.isnan(first) else first if math.isnan(second) else combine(first, second)
+            for first, second in zip(one, other, strict=True)
+        ],
+    )
+
+
+def _plus(one: float, other: float) -> float:
+    return one + other
+
+
+def _larger(one: float, other: float) -> float:
+    return max(one, other)
 
 
 def _cpu_query(refs: Sequence[VmRef], grid: Grid, names: _Names) -> str:
     window = f"{math.ceil(max(RATE_WINDOW.total_seconds(), grid.step_seconds))}s"
-    who = f"{names.namespace}, {names.name}"
-    # Two exporters of one node are one VM twice; two nodes are a live migration, during which both count.
-    return f"sum by ({who}) (max by ({who}, node) (rate({_CPU}{{{_select(refs, names)}}}[{window}])))"
-
-
-def _memory_query(refs: Sequence[VmRef], names: _Names) -> str:
-    who, select = f"{names.namespace}, {names.name}", _select(refs, names)
-    if names.memory:
-        return f"max by ({who}) ({names.memory}{{{select}}})"
-    used = f"max by ({who}, node) ({_AVAILABLE}{{{select}}}) - max by ({who}, node) ({_USABLE}{{{select}}})"
-    return f"max by ({who}) ({used})"
+    return f"rate({_CPU}{{{_select(refs, names)}}}[{window}])"
 
 
 def _select(refs: Sequence[VmRef], names: _Names) -> str:
