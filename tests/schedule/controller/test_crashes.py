@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.power.guillotine import Guillotine
-from tests.schedule.controller.replica import BRISK, Process, replica, wait_until
+from tests.schedule.controller.replica import BRISK, LEASE, Process, replica, wait_until
 from tests.schedule_run.world import World
 from vmkit.schedule.controller.election import LeaseOptions
 from vmkit.schedule.running.records import parse_history
@@ -26,6 +26,14 @@ class Blade(Guillotine):
     def arm(self, *, fall_at: int, after: bool) -> None:
         with self._lock:
             self._fall_at, self._after = len(self.requests) + fall_at, after
+
+    def cut_off(self) -> None:
+        """The server is gone: every connection breaks, and no new one is answered."""
+        self._fall()
+
+    def come_back(self) -> None:
+        with self._lock:
+            self.fallen = False
 
     def sent(self, verb: str) -> int:
         return sum(f"/{verb}" in request.split("?")[0] for request in self.requests)
@@ -69,6 +77,27 @@ def test_a_controller_killed_at_any_request_of_a_stop_and_a_start(
         state = parse_state(shop.look("web").annotations[STATE])
         assert (state.stopped_at is not None) == (verb == "stop")
     assert str(shop.look("web").run_strategy) == "Always"
+
+
+def test_while_the_server_is_gone_nothing_is_lost(shop: World, tmp_path: Path) -> None:
+    shop.create("web")
+    with (
+        Blade(shop.lab, tmp_path, fall_at=_NEVER, after=False) as blade,
+        blade.connect("shop") as session,
+        replica(session, watch=replace(BRISK, lease=LEASE)) as one,
+    ):
+        one.says("web", "FirstSight")
+        blade.cut_off()
+        wait_until(lambda: one.controller.unready() and not one.controller.leading)
+        shop.create("new")
+        shop.to(17)
+        blade.come_back()
+        one.says("new", "FirstSight")
+        shop.to(18)
+        one.says("web", "ScheduledStop")
+        one.says("new", "ScheduledStop")
+        wait_until(lambda: settled(shop, "web", "Stopped"))
+    assert entries(shop, "web") == ["stop"]
 
 
 @contextmanager

@@ -163,7 +163,7 @@ class Controller:
         """Why it could not act if it led; empty where it could."""
         if not self._picture.complete:
             return "the VMs are not all known yet"
-        return self._reporter.failure("beat")
+        return self._reporter.failure("switch")
 
     # --- around the loop ------------------------------------------------------------------------------------
 
@@ -291,9 +291,9 @@ class Controller:
         try:
             suspended = self._options.switch.is_suspended(self._session)
         except ClusterError as error:
-            self._reporter.fail("beat", error)
+            self._reporter.fail("switch", error)
             return False
-        if self._reporter.recover("beat"):
+        if self._reporter.recover("switch"):
             self._reporter.say("watching", "the cluster answers again")
         self.metrics.set("suspended", float(suspended))
         step = self._clock.tell(self._session.server_time)
