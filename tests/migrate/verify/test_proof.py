@@ -8,7 +8,7 @@ import jsonschema
 import pytest
 
 from vmkit.errors import ExitCode
-from vmkit.migrate.verify.exchange import Answer, Request
+from vmkit.migrate.verify.exchange import UNKNOWN_PATH, Answer, Request
 from vmkit.migrate.verify.proof import (
     Measured,
     Outcome,
@@ -75,6 +75,27 @@ def test_no_request_proves_nothing() -> None:
     found = decide_proof("web", "container", requests=[], vm=side(), other=side())
     assert found.outcome is Outcome.NOT_PROVEN
     assert "--requests" in found.reason
+
+
+def test_of_what_is_not_there_only_that_is_compared() -> None:
+    missing = [Request("web"), Request("web", path=UNKNOWN_PATH)]
+
+    def page(text: str, status: int = 404) -> Side:
+        return Side((Answer(200, TEXT, b"x"), Answer(status, (), text.encode())))
+
+    found = decide_proof("web", "wasm", requests=missing, vm=page("nginx"), other=page("not found"))
+    assert found.outcome is Outcome.PROVEN
+    assert found.compared[1].tolerated == "the server's own page for what is not there"
+    assert (
+        decide_proof("web", "wasm", requests=missing, vm=page("a"), other=page("b", 500)).outcome
+        is Outcome.DIFFERS
+    )
+    assert (
+        decide_proof("web", "wasm", requests=missing, vm=page("a", 200), other=page("b", 200)).outcome
+        is Outcome.DIFFERS
+    )
+    given = [missing[0], Request("web", path=UNKNOWN_PATH, origin="given")]
+    assert decide_proof("web", "wasm", requests=given, vm=page("a"), other=page("b")).outcome is Outcome.DIFFERS
 
 
 def target(outcome: Outcome) -> TargetProof:

@@ -68,13 +68,19 @@ class ComponentPlan:
 
 @dataclass(frozen=True, slots=True)
 class Workload:
-    """One folder of artifacts. ``job`` where it runs at times and answers nothing."""
+    """One folder of artifacts.
+
+    Attributes:
+        job: it runs at times and answers nothing.
+        unbuilt: its component has sources only.
+    """
 
     name: str
     folder: Path
     container: ContainerPlan | None = None
     component: ComponentPlan | None = None
     job: bool = False
+    unbuilt: bool = False
 
 
 def read_artifacts(folder: Path) -> list[Workload]:
@@ -124,7 +130,8 @@ def _read_workload(folder: Path) -> Workload:
                 container = _read_container(folder, one, plain, secrets)
             except (KeyError, TypeError, ValueError, AttributeError, IndexError, QuantityError) as error:
                 raise ManifestError(f"its {kind} cannot be understood: {error!r}", where=where) from error
-            return Workload(folder.name, folder, container, component, job=kind in _JOBS)
+            unbuilt = component is None and any(path.name == "spin.toml" for path in _below(folder))
+            return Workload(folder.name, folder, container, component, job=kind in _JOBS, unbuilt=unbuilt)
     return Workload(folder.name, folder, component=component)
 
 

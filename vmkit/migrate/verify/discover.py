@@ -14,7 +14,7 @@ from vmkit.errors import VmkitError
 from vmkit.migrate.services import Service
 from vmkit.migrate.tree.rooted import Tree
 from vmkit.migrate.tree.volume import Kind
-from vmkit.migrate.verify.exchange import Request
+from vmkit.migrate.verify.exchange import UNKNOWN_PATH, Request
 from vmkit.migrate.verify.requests import is_target, parse_access_log
 
 MOST: Final = 40
@@ -27,8 +27,6 @@ _LOGS: Final = {
     "apache": ("/var/log/apache2/access.log", "/var/log/httpd/access_log"),
 }  # fmt: skip
 _ROUTE: Final = re.compile(r"/[A-Za-z0-9_.~/-]{0,200}")
-# An address that no application knows: what is not there must be not there in the same way.
-_UNKNOWN: Final = "/vmkit-proof-of-what-is-not-there"
 
 
 def discover_requests(tree: Tree, service: Service, *, most: int = MOST) -> list[Request]:
@@ -49,7 +47,7 @@ def discover_requests(tree: Tree, service: Service, *, most: int = MOST) -> list
             break
         if request.method == "GET":
             found.setdefault(request.path, request)
-    found.setdefault(_UNKNOWN, Request(service.name, path=_UNKNOWN))
+    found.setdefault(UNKNOWN_PATH, Request(service.name, path=UNKNOWN_PATH))
     return list(found.values())
 
 

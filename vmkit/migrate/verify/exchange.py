@@ -9,6 +9,9 @@ from typing import Final
 SAFE_METHODS: Final = frozenset({"GET", "HEAD"})
 """The methods that a live VM is asked unless a request file says otherwise."""
 
+UNKNOWN_PATH: Final = "/vmkit-proof-of-what-is-not-there"
+"""A path that no application knows: what is not there must be not there on every side."""
+
 
 @dataclass(frozen=True, slots=True)
 class Request:

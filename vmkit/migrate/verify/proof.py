@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from vmkit.errors import ExitCode
 from vmkit.migrate.verify.compare import Difference, compare_answers
-from vmkit.migrate.verify.exchange import Answer, Request
+from vmkit.migrate.verify.exchange import UNKNOWN_PATH, Answer, Request
 from vmkit.migrate.verify.tolerances import Tolerance, merge
 from vmkit.report.text import escape_text
 
@@ -122,7 +122,7 @@ def decide_proof(
             return say(Outcome.NOT_PROVEN, f"{who} was not asked: {side.problem}")
     rows: list[Compared] = []
     for request, expected, found in zip(requests, vm.answers, other.answers, strict=True):
-        tolerance = merge(tolerances, request)
+        tolerance = merge([*tolerances, *_of_error_page(request, expected, found)], request)
         both = not expected.problem and not found.problem
         different = compare_answers(request, expected, found, tolerance) if both else []
         rows.append(Compared(request, expected, found, tuple(different), tolerance.reason))
@@ -147,6 +147,17 @@ def decide_proof(
             rows,
         )
     return say(Outcome.PROVEN, f"{len(rows)} answer{'s' * (len(rows) != 1)}, all the same", rows)
+
+
+def _of_error_page(request: Request, expected: Answer, found: Answer) -> list[Tolerance]:
+    """Of what is not there only that it is not: the page that says so is the server's, not the application's."""
+    if request.origin != "discovered" or request.path != UNKNOWN_PATH or {expected.status, found.status} != {404}:
+        return []
+    return [
+        Tolerance(
+            headers=frozenset({"content-type"}), body=True, reason="the server's own page for what is not there"
+        )
+    ]
 
 
 _NAMES: Final = {"wasm": "component", "container": "container"}

@@ -133,6 +133,10 @@ def _verify(
         rows = requests[one.name]
         expected = vm.get(one.name, Side(problem="it was not asked"))
         for target in asked.runners:
+            if target == "wasm" and one.unbuilt:
+                why = f"its component is not built: vmkit migrate build {one.folder}"
+                targets.append(TargetProof(one.name, target, Outcome.NOT_PROVEN, why))
+                continue
             if (one.container if target == "container" else one.component) is None:
                 continue
             reason = _hopeless(one, services.get(one.name), rows)
