@@ -70,7 +70,7 @@ def _uses() -> dict[VmRef, Use]:
     }
 
 
-def _report(fleet: FleetFacts | None = None, uses: dict[VmRef, Use] | None = None) -> CapacityReport:
+def capacity_report(fleet: FleetFacts | None = None, uses: dict[VmRef, Use] | None = None) -> CapacityReport:
     fleet = fleet or _fleet()
     grid = build_grid(AT, _DAYS, _STEP)
     peaks = FleetPeaks(grid)
@@ -80,7 +80,7 @@ def _report(fleet: FleetFacts | None = None, uses: dict[VmRef, Use] | None = Non
 
 
 def test_every_vm_adds_up_and_so_does_the_fleet() -> None:
-    report = _report()
+    report = capacity_report()
     assert {str(one.ref): one.cpu.reserved for one in report.vms} == {
         "shop/big": 8000, "shop/desk": 4000, "shop/pair-1": 2000, "shop/blind": 2000, "shop/tight": 1000
     }  # fmt: skip
@@ -92,19 +92,19 @@ def test_every_vm_adds_up_and_so_does_the_fleet() -> None:
 
 
 def test_stopped_time_is_a_gap_and_not_a_use_of_nothing() -> None:
-    desk = next(one for one in _report().vms if one.ref.name == "desk")
+    desk = next(one for one in capacity_report().vms if one.ref.name == "desk")
     assert desk.cpu.base == pytest.approx(1000, rel=0.01)
     assert desk.returned_share == pytest.approx(14 / 24, abs=0.02)
 
 
 def test_what_nobody_measured_is_unknown_and_not_waste() -> None:
-    blind = next(one for one in _report().vms if one.ref.name == "blind")
+    blind = next(one for one in capacity_report().vms if one.ref.name == "blind")
     assert (blind.cpu.unknown, blind.cpu.just_in_case) == (2000, 0)
     assert blind.problems == ("no samples of it",)
 
 
 def test_redundancy_is_no_waste_and_a_vm_too_small_says_what_it_is_short_of() -> None:
-    report = {one.ref.name: one for one in _report().vms}
+    report = {one.ref.name: one for one in capacity_report().vms}
     assert report["pair-1"].memory.redundancy == 4 * GIB
     assert report["tight"].memory.deficit > 0
     assert report["tight"].memory.just_in_case == 0
@@ -113,14 +113,14 @@ def test_redundancy_is_no_waste_and_a_vm_too_small_says_what_it_is_short_of() ->
 def test_peaks_that_do_not_coincide_are_told_from_those_that_do() -> None:
     nights: Use = lambda hours: (2.0, 1.0) if hours % 24 < 12 else (0.0, 1.0)  # noqa: E731
     days: Use = lambda hours: (2.0, 1.0) if hours % 24 >= 12 else (0.0, 1.0)  # noqa: E731
-    report = _report(uses={VmRef("shop", "big"): nights, VmRef("shop", "desk"): days})
+    report = capacity_report(uses={VmRef("shop", "big"): nights, VmRef("shop", "desk"): days})
     assert report.cpu.coincident_peak == pytest.approx(2000)
     assert report.cpu.sum_of_peaks == pytest.approx(4000)
     assert report.cpu.diversity == pytest.approx(2.0)
 
 
 def test_servers_with_ceph_or_the_control_plane_stay_on() -> None:
-    servers = _report().servers_now
+    servers = capacity_report().servers_now
     assert servers is not None
     assert servers.kept == {"ceph-1": "runs a Ceph OSD", "control": "is part of the control plane"}
     assert servers.needed + len(servers.off) == 5
@@ -130,14 +130,14 @@ def test_servers_with_ceph_or_the_control_plane_stay_on() -> None:
 
 
 def test_right_sized_pods_request_less() -> None:
-    report = _report()
+    report = capacity_report()
     assert report.requested_resized.memory_bytes < report.requested.memory_bytes
     assert report.requested_resized.cpu_millicores < report.requested.cpu_millicores
 
 
 def test_without_nodes_nothing_is_said_about_servers() -> None:
     fleet = _fleet()
-    report = _report(FleetFacts(fleet.vms, fleet.catalog, fleet.rollout))
+    report = capacity_report(FleetFacts(fleet.vms, fleet.catalog, fleet.rollout))
     assert report.servers_now is None
     assert "nothing is said about servers" in render_capacity(report, "table")
     assert report.to_dict()["serversNow"] is None
@@ -157,10 +157,10 @@ def test_a_source_that_is_away_raises_and_a_report_without_one_says_unknown() ->
 
 @pytest.mark.parametrize("lie", [-5.0, math.nan, math.inf, 1e12])
 def test_a_lying_meter_changes_nothing_about_the_others(lie: float) -> None:
-    honest = _report()
+    honest = capacity_report()
     uses = _uses()
     uses[VmRef("shop", "blind")] = constant(lie, lie)
-    report = _report(uses=uses)
+    report = capacity_report(uses=uses)
     for ref in ("big", "desk", "tight"):
         mine, other = (next(one for one in each.vms if one.ref.name == ref) for each in (honest, report))
         assert mine == other
@@ -173,7 +173,7 @@ def test_a_lying_meter_changes_nothing_about_the_others(lie: float) -> None:
 def test_a_wide_table_has_every_vm_and_a_narrow_one_says_how_many_are_missing() -> None:
     fleet = _fleet()
     many = tuple(_facts(vm(f"vm-{number}", cores=1, memory="1Gi"), running=False) for number in range(30))
-    report = _report(FleetFacts(many, fleet.catalog, fleet.rollout))
+    report = capacity_report(FleetFacts(many, fleet.catalog, fleet.rollout))
     assert "and 10 more VMs" in render_capacity(report, "table")
     assert render_capacity(report, "wide").count("\n") > 60
 
@@ -187,11 +187,11 @@ def test_a_wide_table_has_every_vm_and_a_narrow_one_says_how_many_are_missing() 
     ],
 )
 def test_the_report_looks_as_it_did(name: str, render: Any) -> None:
-    assert render(_report()) == (_GOLDEN / name).read_text(encoding="utf-8")
+    assert render(capacity_report()) == (_GOLDEN / name).read_text(encoding="utf-8")
 
 
 def test_the_page_is_one_file_with_everything_in_it() -> None:
-    html = render_html(build_page(_report()))
+    html = render_html(build_page(capacity_report()))
     assert "shop/big" in html
     assert "<script" not in html
     assert "http://" not in html.replace("http://www.w3.org", "")

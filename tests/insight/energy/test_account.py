@@ -124,7 +124,7 @@ def test_a_node_leads_to_its_site() -> None:
     assert found.litres is None
 
 
-def _report() -> EnergyReport:
+def energy_report() -> EnergyReport:
     one = _gather(_series([0.5] * 20), _kepler([360_000.0] * 10))
     two = replace(one, ref=VmRef("shop", "batch"), owner="ben", schedule="", active_kwh=0.25)
     lost = replace(one, ref=VmRef("lab", "lost"), active_kwh=None, source=None, problems=("Kepler says nothing",))
@@ -132,7 +132,7 @@ def _report() -> EnergyReport:
 
 
 def test_groups_add_up_what_is_known_and_count_what_is_not() -> None:
-    report = _report()
+    report = energy_report()
     for by in GROUPS:
         groups = report.grouped(by)
         assert sum(group.vms for group in groups) == 3
@@ -147,16 +147,16 @@ def test_groups_add_up_what_is_known_and_count_what_is_not() -> None:
     [("energy.txt", "table", "vm"), ("energy.csv", "csv", "vm"), ("energy-owner.txt", "table", "owner")],
 )
 def test_the_report_looks_as_it_did(name: str, output: str, by: str) -> None:
-    assert render_energy(_report(), output, by=by) == (_GOLDEN / name).read_text(encoding="utf-8")
+    assert render_energy(energy_report(), output, by=by) == (_GOLDEN / name).read_text(encoding="utf-8")
 
 
 def test_the_page_looks_as_it_did() -> None:
-    assert render_markdown(build_page(_report(), by="owner")) == (_GOLDEN / "energy.md").read_text(
+    assert render_markdown(build_page(energy_report(), by="owner")) == (_GOLDEN / "energy.md").read_text(
         encoding="utf-8"
     )
 
 
 def test_a_meter_for_development_claims_no_savings() -> None:
-    report = replace(_report(), claims=False)
+    report = replace(energy_report(), claims=False)
     assert report.to_dict()["savingsMayBeClaimed"] is False
     assert "claim no savings" in render_markdown(build_page(report, by="vm"))
