@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
+import yaml
 
 from tests.idle.running.world import SHOP, World, actions, codes, create_namespace
-from vmkit.cluster.resources import NAMESPACES, VIRTUAL_MACHINES
+from vmkit.cluster import Session
+from vmkit.cluster.resources import NAMESPACES, SERVICE_ACCOUNTS, VIRTUAL_MACHINES
 from vmkit.errors import Refused, UsageError
 from vmkit.guard.switch import Switch
 from vmkit.idle.mark import NOTICE
-from vmkit.idle.running import IdleOptions, Scope
+from vmkit.idle.running import IdleOptions, Scope, run_idle
+from vmkit.idle.verdict import State
+from vmkit.idling import IdleHands
 from vmkit.metrics.summary import Sessions, Signal, Unknown
 from vmkit.plan import Status
 from vmkit.units import Limit
@@ -284,3 +289,37 @@ def test_a_clone_that_carries_a_copy_of_a_note_gets_one_of_its_own(shop: World) 
 def test_options_that_make_no_sense_are_refused(options: dict[str, object]) -> None:
     with pytest.raises(UsageError):
         IdleOptions(**options)  # type: ignore[arg-type]
+
+
+def test_whoever_may_only_see_a_namespace_learns_what_is_idle_and_stops_nothing(
+    shop: World, tmp_path: Path
+) -> None:
+    shop.create("web")
+    account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "ada", "namespace": SHOP}}
+    group, rules = "rbac.authorization.k8s.io", [
+        {"apiGroups": ["kubevirt.io"], "resources": ["*"], "verbs": ["get", "list"]},
+        {"apiGroups": ["subresources.kubevirt.io"], "resources": ["*"], "verbs": ["get"]},
+        {"apiGroups": [""], "resources": ["services"], "verbs": ["list"]},
+    ]  # fmt: skip
+    metadata = {"name": "ada", "namespace": SHOP}
+    shop.session.apply(account)
+    shop.session.apply({"apiVersion": f"{group}/v1", "kind": "Role", "metadata": metadata, "rules": rules})
+    shop.session.apply(
+        {
+            "apiVersion": f"{group}/v1",
+            "kind": "RoleBinding",
+            "metadata": metadata,
+            "roleRef": {"apiGroup": group, "kind": "Role", "name": "ada"},
+            "subjects": [{"kind": "ServiceAccount", "name": "ada", "namespace": SHOP}],
+        }
+    )
+    made = shop.session.get(SERVICE_ACCOUNTS, "ada", SHOP)
+    token, _ = shop.lab.call(lambda: shop.lab.world.tokens.issue(made, lifetime=None))
+    document = yaml.safe_load(Path(shop.lab.kubeconfig).read_text(encoding="utf-8"))
+    document["users"][0]["user"] = {"token": token}
+    (tmp_path / "ada.yaml").write_text(yaml.safe_dump(document))
+    with Session.connect(kubeconfig=tmp_path / "ada.yaml", namespace=SHOP) as session:
+        options = IdleOptions(Scope(namespace=SHOP, everything=True), dry_run=True)
+        [item] = run_idle(session, IdleHands(session), shop.source, options).report.items
+    assert item.verdict.state is State.IDLE
+    assert [each.code for each in item.verdict.held] == ["NamespaceUnread", "NodesUnread"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -9,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from vmkit.cluster.session import Session
-from vmkit.errors import ClusterError, NotFound, UsageError, VmkitError
+from vmkit.errors import ClusterError, Forbidden, NotFound, UsageError, VmkitError
 from vmkit.guard.switch import Switch
 from vmkit.idle.decide import Decision, Terms, decide_action
 from vmkit.idle.facts import IdleFacts
@@ -339,9 +340,12 @@ class _Run:
             else:
                 target = object_of(item.subject.ref)
                 self._tell(Outcome(target, str(item.decision.action), Status.PLANNED, item.decision.reason))
-        growth = object_to_growth(self._brake.read(self._session), self._share)
-        if growth is not None and not self.options.accept_growth:
-            self._notices.append(growth.message)
+        if self.options.scope.names or self.options.accept_growth:
+            return
+        with contextlib.suppress(Forbidden):  # Whoever may not read it may not stop anything either.
+            growth = object_to_growth(self._brake.read(self._session), self._share)
+            if growth is not None:
+                self._notices.append(growth.message)
 
     # --- doing ------------------------------------------------------------------------------------------------
 

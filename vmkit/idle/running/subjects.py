@@ -17,7 +17,7 @@ from vmkit.cluster.resources import (
     VIRTUAL_MACHINES,
 )
 from vmkit.cluster.session import Session
-from vmkit.errors import QuantityError, UsageError
+from vmkit.errors import Forbidden, QuantityError, UsageError
 from vmkit.idle.decide import Noted, is_opted_in, is_opted_out, read_noted
 from vmkit.idle.facts import IdleFacts
 from vmkit.idle.mark import GROUP, LABEL, OWNER
@@ -119,6 +119,8 @@ class Surroundings:
     migrating: Mapping[VmRef, str] = field(default_factory=dict)
     services: Mapping[str, Sequence[tuple[str, Mapping[str, str]]]] = field(default_factory=dict)
     addresses: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    unread: tuple[Reason, ...] = ()
+    """What may not be read: VMs are judged without it, and none is stopped."""
 
     def subject(
         self,
@@ -162,6 +164,7 @@ class Surroundings:
             yield Reason("BadObject", view.problem)
         if view.ref in self.migrating:
             yield Reason("Busy", f"migration {self.migrating[view.ref]} is asked for")
+        yield from self.unread
 
     def _services(self, view: VmView, vm: Mapping[str, Any], instance: Mapping[str, Any]) -> Iterator[str]:
         labels = _mapping(_mapping(instance, "metadata"), "labels") or _mapping(
@@ -189,19 +192,29 @@ def read_fleet(session: Session, hands: Hands, scope: Scope) -> Fleet:
         ClusterError: a list is refused.
     """
     namespaces = scope.namespaces
-    documents = (
-        session.list(NAMESPACES)
-        if namespaces == (None,)
-        else [session.get(NAMESPACES, name) for name in namespaces if name is not None]
-    )
+    unread: list[Reason] = []
     labels: dict[str, Mapping[str, str]] = {}
     annotations: dict[str, Mapping[str, str]] = {}
-    for document in documents:
-        metadata = _mapping(document, "metadata")
-        name = str(metadata.get("name", ""))
-        labels[name], annotations[name] = _texts(metadata, "labels"), _texts(metadata, "annotations")
+    try:
+        documents = (
+            session.list(NAMESPACES)
+            if namespaces == (None,)
+            else [session.get(NAMESPACES, name) for name in namespaces if name is not None]
+        )
+        for document in documents:
+            metadata = _mapping(document, "metadata")
+            name = str(metadata.get("name", ""))
+            labels[name], annotations[name] = _texts(metadata, "labels"), _texts(metadata, "annotations")
+    except Forbidden:
+        if namespaces == (None,):
+            raise
+        unread.append(Reason("NamespaceUnread", "you may not read its namespace, which may keep it out of this"))
     around = Surroundings(hands.guard(annotations), labels)
-    around.silent_nodes = _read_silent_nodes(session)
+    try:
+        around.silent_nodes = _read_silent_nodes(session)
+    except Forbidden:
+        unread.append(Reason("NodesUnread", "you may not list nodes, so nobody knows whether its node answers"))
+    around.unread = tuple(unread)
     around.migrating = _read_migrating(session, namespaces)
     around.services, around.addresses = _read_services(session, namespaces)
     at = session.server_time or datetime.now(UTC)
