@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
 from vmkit.cluster.resources import VIRTUAL_MACHINE_INSTANCES, VIRTUAL_MACHINES
@@ -41,6 +41,9 @@ from vmkit.schedule.vetoes import Policy, find_veto
 from vmkit.vm.contract import Verb
 from vmkit.vm.reference import VmRef
 from vmkit.vm.state import PowerState, VmView, read_vm
+
+if TYPE_CHECKING:
+    from vmkit.rehearsing import PastRehearsed
 
 _EPOCH: Final = datetime.fromtimestamp(0, UTC)
 
@@ -187,6 +190,7 @@ class Idling:
         self._session = session
         self._hands = IdleHands(session, settings)
         self._name = "nothing that measures"
+        self._measured_by = source if source is not None else prometheus
         if source is not None:
             self._source, self._name = source, _name_of(source)
         elif prometheus is not None:
@@ -212,6 +216,38 @@ class Idling:
             self._session, self._hands, self._source, options,
             source_name=self._name, confirm=confirm, on_outcome=on_outcome, on_progress=on_progress,
         )  # fmt: skip
+
+    def rehearse(
+        self,
+        options: IdleOptions | None = None,
+        *,
+        span: timedelta,
+        compare: Sequence[IdlePolicy] = (),
+        on_progress: Callable[[str], None] | None = None,
+    ) -> PastRehearsed:
+        """Replays the policy of the options over the past, and others beside it; changes nothing.
+
+        Args:
+            options: which VMs, what counts as idle, how much notice; by default those that are labelled.
+            span: how far back.
+            compare: other policies.
+            on_progress: told what is being done.
+
+        Raises:
+            UsageError: the span is less than a day. ConfigError: nobody knows of the past.
+            ClusterError, DeadlineExceeded: cluster or Prometheus cannot be read.
+        """
+        from vmkit.rehearsing import rehearse_past
+
+        options = options or IdleOptions()
+        return rehearse_past(
+            lambda: self.run(replace(options, dry_run=True)).report,
+            self._measured_by,
+            [options.policy, *compare],
+            span=span,
+            notice=options.notice,
+            on_progress=on_progress,
+        )
 
     def explain(self, ref: VmRef, *, policy: IdlePolicy | None = None) -> IdleItem:
         """What is to be thought of one VM, with every number; changes nothing.

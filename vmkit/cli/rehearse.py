@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
-from datetime import UTC, datetime, timedelta
-from functools import partial
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -15,14 +13,10 @@ from vmkit.report.table import Column, render_csv, render_table
 from vmkit.units import format_duration
 
 if TYPE_CHECKING:
-    from vmkit.api import Vmkit
-    from vmkit.cli.monitoring import Monitoring
     from vmkit.idle.policy import IdlePolicy
-    from vmkit.idle.rehearsal import Rehearsal
-    from vmkit.idle.rehearsal_reading import HistoryReader
-    from vmkit.idle.rehearsal_recording import RecordingReader
     from vmkit.idle.running import IdleOptions
     from vmkit.idling import Idling
+    from vmkit.rehearsing import PastRehearsed
 
 _HOUR: Final = timedelta(hours=1)
 _HITS_SHOWN: Final = 10
@@ -49,8 +43,7 @@ def choose_policies(first: IdlePolicy, compare: str | None) -> list[IdlePolicy]:
 
 def rehearse_runs(
     app: App,
-    vk: Vmkit,
-    monitoring: Monitoring,
+    idling: Idling,
     options: IdleOptions,
     *,
     span: timedelta,
@@ -62,8 +55,7 @@ def rehearse_runs(
 
     Args:
         app: of the command.
-        vk: the cluster.
-        monitoring: where its Prometheus is; a practice cluster without one brings its own series.
+        idling: the cluster's VMs, and who knows of their use.
         options: of the run; nothing of it is done.
         span: how far back.
         compare: see `choose_policies`.
@@ -75,56 +67,23 @@ def rehearse_runs(
         ConfigError: there is no Prometheus, or a file cannot be written.
         ClusterError: cluster or Prometheus cannot be read.
     """
-    from vmkit.idle.rehearsal import Terms, rehearse
-
     policies = choose_policies(options.policy, compare)
     if span < timedelta(days=1):
         raise UsageError(f"--rehearse {format_duration(span)} shows nothing", hint="give 1d or more; 30d is usual")
     for file in reports:
         if not Path(file).absolute().parent.is_dir():
             raise ConfigError(f"{file} cannot be written: there is no such folder", where=file)
-    idling, read = _open(app, vk, monitoring)
     with app.console.progress("stop-idle") as progress:
-        progress.update(text="looking at the VMs")
-        report = idling.run(replace(options, dry_run=True)).report
-        longest = max(policy.lookback for policy in policies)
-        reader = read(start=report.at - span - longest, end=report.at)
-        terms = Terms(reader.end - _whole_hours(span), reader.end, UTC, notice=options.notice)
-        histories = reader.read(
-            report.items,
-            on_progress=lambda done: progress.update(text=f"replayed {done} of {len(report.items)} VMs"),
+        found = idling.rehearse(
+            options,
+            span=span,
+            compare=policies[1:],
+            on_progress=lambda text: progress.update(text=text),
         )
-        found = rehearse(policies, histories, terms)
-    notices = [*reader.notices, *(text for text in report.notices if "of no VM it is known" not in text)]
-    _write(app, found, reports, made_at=report.at, scope=report.scope, source=report.source, notices=notices)
-    _show(app, found, output, notices)
-    app.say((), notices)
+    _write(app, found, reports)
+    _show(app, found, output)
+    app.say((), found.notices)
     return ExitCode.OK
-
-
-def _open(
-    app: App, vk: Vmkit, monitoring: Monitoring
-) -> tuple[Idling, partial[HistoryReader] | partial[RecordingReader]]:
-    """What judges VMs now, and what reads their past."""
-    from vmkit.idle.rehearsal_reading import HistoryReader
-    from vmkit.idle.rehearsal_recording import RecordingReader
-    from vmkit.idling import find_practice_source
-    from vmkit.practice import PracticeSource
-
-    practice = find_practice_source(vk.session, app.connection.kubeconfig) if monitoring.url is None else None
-    if isinstance(practice, PracticeSource):
-        return vk.idle(source=practice), partial(RecordingReader, practice.record)
-    client = monitoring.open(vk)
-    if client is None:
-        raise ConfigError(
-            "a rehearsal needs the history of a Prometheus, and none was found in the cluster",
-            hint="--prometheus URL says where one is",
-        )
-    return vk.idle(client), partial(HistoryReader, client)
-
-
-def _whole_hours(span: timedelta) -> timedelta:
-    return span // _HOUR * _HOUR
 
 
 # --- showing -------------------------------------------------------------------------------------------
@@ -145,17 +104,17 @@ _COLUMNS: Final[tuple[Column[Any], ...]] = (
 )
 
 
-def _show(app: App, found: Sequence[Rehearsal], output: str | None, notices: Sequence[str]) -> None:
+def _show(app: App, found: PastRehearsed, output: str | None) -> None:
     from vmkit.report.envelope import render_document
 
     if output in ("json", "yaml"):
-        app.console.data(render_document(_envelope(found, notices), output))
+        app.console.data(render_document(_envelope(found), output))
         return
     if output == "csv":
-        app.console.data(render_csv(_COLUMNS, found))
+        app.console.data(render_csv(_COLUMNS, found.rehearsals))
         return
-    app.console.data(render_table(_COLUMNS, found, wide=output == "wide"))
-    first = found[0]
+    app.console.data(render_table(_COLUMNS, found.rehearsals, wide=output == "wide"))
+    first = found.rehearsals[0]
     hits = sorted(
         ((vm, stop) for vm in first.vms for stop in vm.stops if stop.hit),
         key=lambda pair: (-pair[1].use_lost, pair[0].ref, pair[1].stopped_at),
@@ -170,32 +129,21 @@ def _show(app: App, found: Sequence[Rehearsal], output: str | None, notices: Seq
         app.console.note(f"{len(hits) - _HITS_SHOWN} more such stops are in -o json and --report")
 
 
-def _envelope(found: Sequence[Rehearsal], notices: Sequence[str]) -> dict[str, Any]:
+def _envelope(found: PastRehearsed) -> dict[str, Any]:
     from vmkit.report.envelope import build_envelope
 
-    items = [each.to_dict() for each in found]
-    return build_envelope("Rehearsal", "stop-idle --rehearse", items, notices=notices, exit_code=0)
+    items = [each.to_dict() for each in found.rehearsals]
+    return build_envelope("Rehearsal", "stop-idle --rehearse", items, notices=found.notices, exit_code=0)
 
 
-def _write(
-    app: App,
-    found: Sequence[Rehearsal],
-    files: Sequence[str],
-    *,
-    made_at: datetime,
-    scope: str,
-    source: str,
-    notices: Sequence[str],
-) -> None:
+def _write(app: App, found: PastRehearsed, files: Sequence[str]) -> None:
     for file in files:
         if file.endswith(".json"):
             from vmkit.report.envelope import render_document
 
-            text = render_document(_envelope(found, notices), "json")
+            text = render_document(_envelope(found), "json")
         else:
-            from vmkit.idle.rehearsal_pages import build_rehearsal_page
-
-            page = build_rehearsal_page(found, made_at=made_at, scope=scope, source=source, notices=notices)
+            page = found.page()
             if file.endswith(".md"):
                 from vmkit.report.page.markdown import render_markdown
 

@@ -264,7 +264,13 @@ def run(
             from vmkit.cli.rehearse import rehearse_runs
 
             return rehearse_runs(
-                app, vk, monitoring, options, span=rehearse, compare=compare, output=output, reports=reports
+                app,
+                _idling(app, vk, monitoring),
+                options,
+                span=rehearse,
+                compare=compare,
+                output=output,
+                reports=reports,
             )
         with app.console.progress("stop-idle") as progress:
             found = _idling(app, vk, monitoring).run(
