@@ -26,7 +26,7 @@ def _complete(run: Run, line: str) -> list[str]:
 
 def test_commands_and_options_are_completed(run: Run) -> None:
     assert set(_complete(run, "vmkit ")) == set(COMMANDS)
-    assert _complete(run, "vmkit st") == ["start", "stop"]
+    assert _complete(run, "vmkit st") == ["start", "stop", "stop-idle"]
     assert _complete(run, "vmkit stop --dry") == ["--dry-run"]
     assert _complete(run, "vmkit get -o ") == ["table", "wide", "name", "json", "yaml", "csv"]
     assert _complete(run, "vmkit completion z") == ["zsh"]
