@@ -35,3 +35,6 @@ def test_the_example_runs_and_judges_as_its_readme_says(tmp_path: Path) -> None:
     }
     assert becomes == {"nginx": "wasm", "greeter": "wasm", "notes": "container", "cron-notes-1": "container"}
     assert "example-not-a-real-secret" not in done.stdout
+    assert "3 answers, all the same" in done.stdout
+    assert [line for line in shown if line[:3] == ["greeter", "wasm", "proven"]]
+    assert "Excellent fit (100, proven)" in done.stdout

@@ -105,6 +105,15 @@ def test_a_request_for_a_workload_without_artifacts_is_a_mistake(artifacts: Path
     assert "there are api, web" in done.stderr
 
 
+def test_a_file_that_is_no_yaml_is_told_with_its_place(artifacts: Path, tmp_path: Path) -> None:
+    written = tmp_path / "requests.yaml"
+    written.write_text("requests:\n- {service: web, path: /?a=b}\n")
+    done = run(artifacts, "--vm-url", "http://x", "--requests", written)
+    assert done.exit_code == 2
+    assert "requests.yaml:2:" in done.stderr
+    assert "quotation marks" in done.stderr
+
+
 def test_a_folder_that_is_no_artifacts_is_told(tmp_path: Path) -> None:
     done = run(tmp_path, "--vm-url", "http://x")
     assert done.exit_code == 2

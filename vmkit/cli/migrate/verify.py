@@ -200,6 +200,15 @@ def _load(path: Path) -> Any:
         return yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ManifestError(f"cannot be read: {error.strerror}", where=str(path)) from error
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark
+        raise ManifestError(
+            f"is neither YAML nor JSON: {error.problem or error.context}",
+            hint="texts with any of ? : , [ ] { } in them need quotation marks",
+            where=str(path),
+            line=mark.line + 1 if mark else None,
+            column=mark.column + 1 if mark else None,
+        ) from error
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
         raise ManifestError("is neither YAML nor JSON", where=str(path)) from error
 
