@@ -15,7 +15,7 @@ from typing import Any, Final, Literal
 from vmkit.cluster.events import write_event
 from vmkit.cluster.resources import VIRTUAL_MACHINES
 from vmkit.cluster.session import Session
-from vmkit.errors import ClusterError, Conflict, NotFound, VmkitError
+from vmkit.errors import ClusterError, Conflict, NotFound, ServerFault, Unreachable, VmkitError
 from vmkit.guard.switch import Switch
 from vmkit.idle.decide import Decision
 from vmkit.idle.mark import MARK, NOTICE, Mark, describe_notice, render_mark
@@ -133,7 +133,9 @@ class Worker:
         try:
             outcome = self.hands.stop(view, grace_seconds=grace_for(subject))
         except VmkitError as error:
-            self._take_back(subject.view, written)
+            if not isinstance(error, Unreachable | ServerFault):
+                # Else it may have been carried out all the same: the next run sees whether it was.
+                self._take_back(subject.view, written)
             self._event(view, Reason("StoppedIdleFailed", error.message), kind="Warning")
             return failed(object_of(view.ref), verb, error)
         if outcome.status is Status.SKIPPED:

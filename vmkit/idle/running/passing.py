@@ -394,7 +394,8 @@ class _Run:
             outcomes = self._stop(wave)
             if not all(each.ok for each in outcomes) and begin + len(wave) < len(stops):
                 left = len(stops) - begin - len(wave)
-                self._notices.append(f"{left} VMs are left to a later run, since a stop failed")
+                said = "1 VM is" if left == 1 else f"{left} VMs are"
+                self._notices.append(f"{said} left to a later run, since a stop failed")
                 break
 
     @property
