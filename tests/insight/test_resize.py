@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.insight.tables import GIB, TableSource, Use, constant
+from tests.power.test_bad_clusters import as_account
 from tests.power.vms import create, create_running, look, manifest, stopped, wait_until
 from vmkit.cluster import Session
 from vmkit.cluster.resources import VIRTUAL_MACHINE_INSTANCES, VIRTUAL_MACHINES
@@ -18,6 +20,7 @@ from vmkit.insight.resize import ResizeOptions, parse_wish, render_wish
 from vmkit.insight.shape import Catalog, read_shape
 from vmkit.insight.sizing import Effect, Size
 from vmkit.insights import Insights, Sizes, build_settings, fulfil_before_start
+from vmkit.lab import Lab
 from vmkit.plan.model import Result, Status
 from vmkit.schedule.rules import Side
 from vmkit.scheduling import PowerHands
@@ -189,6 +192,26 @@ def test_wishes_read_back_as_they_were_written(size: Size, session: Session) -> 
     assert parse_wish(render_wish(size), Catalog(), vm) == size
     with pytest.raises(InputError):
         parse_wish("vcpus=2,memory=4Gi,image=evil", Catalog(), vm)
+
+
+def test_with_rights_to_vms_alone_sizes_are_found_and_the_rest_is_said(
+    session: Session, lab: Lab, tmp_path: Path
+) -> None:
+    (ref,) = create(session, _sized("web-1"))
+    wait_until(session, [ref], stopped)
+    rule = {"apiGroups": ["kubevirt.io"], "resources": ["virtualmachines"], "verbs": ["get", "list"]}
+    with as_account(session, lab, tmp_path, [rule]) as jobber:
+        source = TableSource({ref: constant(0.7, 2.0)})
+        found = Insights(jobber, source=source).sizes(namespace=ref.namespace)
+        report = Insights(jobber, source=source).capacity(namespace=ref.namespace)
+    (one,) = found.assessments
+    assert one.proposal.size == Size(1, 2560 * 2**20)
+    # Nobody may see instances, but the VM itself says that it is stopped; of the cluster's settings nobody knows.
+    assert one.proposal.effect in (Effect.START, Effect.RESTART)
+    assert any("instances cannot be read" in notice for notice in found.notices)
+    assert any("nodes cannot be read" in notice for notice in report.notices)
+    assert report.servers_now is None
+    assert report.memory.split.reserved == 8 * GIB
 
 
 def test_autoscalers_aimed_at_vms_are_found() -> None:

@@ -31,6 +31,11 @@ from vmkit.vm.state import PowerState, VmView
 
 _COMMAND: Final = "rightsize"
 _MOST_VCPUS: Final = 1024
+_WHEN: Final[Mapping[Effect | None, str]] = {
+    Effect.LIVE: "at once",
+    Effect.RESTART: "with the next restart",
+    Effect.START: "with the next start",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,7 +220,7 @@ def _resize(session: Session, one: Assessment, change: Change, options: ResizeOp
         reason = Reason("NextStop", f"{proposal.size}, once it is stopped")
     else:
         patch = proposal.patch
-        reason = Reason(str(proposal.effect), f"{proposal.size}: {proposal.effect_text}")
+        reason = Reason(str(proposal.effect), f"{proposal.size}, {_WHEN[proposal.effect]}: {proposal.effect_text}")
     _patch(session, one.facts.view, patch, options)
     status = Status.PLANNED if options.dry_run else Status.CHANGED
     return Outcome(change.target, change.verb, status, reason, detail=dict(change.detail))

@@ -233,7 +233,7 @@ def _decide_effect(
     shape: Shape, now: Size, size: Size, patch: Mapping[str, Any], rollout: Rollout, *, running: bool | None
 ) -> tuple[Effect, str]:
     if running is False:
-        return Effect.START, "it is stopped: the next start takes it"
+        return Effect.START, "it is stopped now"
     why = _why_restart(shape, now, size, patch, rollout)
     return (Effect.RESTART, why) if why else (Effect.LIVE, "it grows while it runs, by a live migration")
 
