@@ -18,8 +18,8 @@ from vmkit.units import Limit
 from vmkit.vm.state import VmView
 
 _NOTE = range(1, 16)
-"""Lists, the guest's users, the share of idle VMs, the switch, the note, the Event. Of a request that only reads it
-is all the same whether it arrived."""
+"""Lists, the guest's users, the share of idle VMs, the switch, the note, the Event. Of a request that only reads
+it is all the same whether it arrived."""
 _STOP = range(1, 20)
 """Lists, users, share, switch, the VM again, what is written ahead, the stop, what is written behind, Event."""
 
