@@ -72,6 +72,7 @@ def test_a_day_under_the_controller(shop: World) -> None:
         assert shop.power("web") == "Running"
         one.looks()
         assert one.controller.metrics.get("actions_total", "stop", "changed") == 1
+        wait_until(lambda: sum("vmkit undo" in line.text for line in one.lines) == 2)
         assert one.controller.metrics.get("managed_vms") == 1
     assert entries(shop, "web") == ["stop", "start"]
     assert [line.event for line in one.lines][-2:] == ["stopping", "stopped"]

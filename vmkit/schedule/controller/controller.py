@@ -105,7 +105,8 @@ class Controller:
         self._watch_options = watch or WatchOptions()
         self._reload = reload
         self._settings = options.settings
-        self._stamps = _stamps(self._settings)
+        # Nobody knows what the files were like when they were read: they are read once more.
+        self._stamps: dict[Path, tuple[int, int, int] | None] = {}
         self._picture = Picture(self._settings, self._changed)
         self._clock = ClusterClock()
         self._pace = Pace(options.starts_a_minute)
@@ -128,8 +129,7 @@ class Controller:
         """
         with self._serving(), self._competing(), self._watching():
             self._reporter.say("started", f"looking after the VMs of {self._scope()} as {self.identity}")
-            for notice in self._settings.notices:
-                self._reporter.say("notice", notice)
+            self._reporter.note(self._settings.notices)
             while not self._ending.is_set():
                 self._wake.clear()
                 self._turn()
@@ -308,7 +308,8 @@ class Controller:
 
     def _reread(self) -> None:
         """Reads the settings again, where their files have changed."""
-        stamps = _stamps(self._settings)
+        # From before the reading: a file that is being written is read again once it is whole.
+        stamps = {file: _stamp(file) for file in self._settings.files}
         if self._reload is None or stamps == self._stamps:
             return
         self._stamps = stamps
@@ -318,13 +319,13 @@ class Controller:
             self.metrics.set("config_valid", 0.0)
             self._reporter.fail("settings", error)
             return
-        self._reporter.recover("settings")
         self.metrics.set("config_valid", 1.0)
+        recovered = self._reporter.recover("settings")
+        if settings == self._settings and not recovered:
+            return
         self._settings = settings
-        self._stamps = _stamps(settings)
         self._reporter.say("settings", "read again, as a file has changed")
-        for notice in settings.notices:
-            self._reporter.say("notice", notice, problem=True)
+        self._reporter.note(settings.notices)
         self._picture.set_settings(settings)
 
     def _pass(self) -> None:
@@ -341,7 +342,7 @@ class Controller:
         vigil = Vigil(surroundings, subjects, at, self._pace, lambda: self.leading, self._reporter.is_told)
         self._reporter.begin_pass()
         try:
-            run_pass(
+            result = run_pass(
                 self._session, self._hands, replace(self._options, settings=self._settings),
                 on_outcome=self._hear, on_seen=self._see, stopping=halt, vigil=vigil,
             )  # fmt: skip
@@ -353,6 +354,7 @@ class Controller:
             self.metrics.add("passes_total", "ok")
             self.metrics.set("last_success_timestamp_seconds", at.timestamp())
             self._reporter.recover("pass")
+            self._reporter.note(result.notices)
         self._reporter.end_pass({subject.ref for subject in subjects})
         self.metrics.set("pass_duration_seconds", round(read_uptime() - begun, 3))
 
@@ -370,10 +372,6 @@ class Controller:
         if outcome.reason.code == "Paced":
             self._retry(self._watch_options.heartbeat_seconds)
         self._reporter.hear(outcome)
-
-
-def _stamps(settings: Settings) -> tuple[tuple[int, int, int] | None, ...]:
-    return tuple(_stamp(file) for file in settings.files)
 
 
 def _stamp(file: Path) -> tuple[int, int, int] | None:

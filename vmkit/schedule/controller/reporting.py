@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from datetime import UTC, datetime
 from typing import Final
 
@@ -45,6 +45,7 @@ class Reporter:
         self._said: dict[str, tuple[object, ...]] = {}
         self._saying: dict[str, tuple[object, ...]] = {}
         self._waiting: Counter[str] = Counter()
+        self._notices: frozenset[str] = frozenset()
 
     def say(
         self,
@@ -89,6 +90,14 @@ class Reporter:
         self._said = self._saying
         self._told = {ref: told for ref, told in self._told.items() if ref in known}
         self._metrics.set_all("waiting_vms", self._waiting)
+
+    def note(self, notices: Iterable[str]) -> None:
+        """What people should know of a pass or of the settings, where the last one did not say it too."""
+        notices = tuple(dict.fromkeys(notices))
+        for notice in notices:
+            if notice not in self._notices:
+                self.say("notice", notice)
+        self._notices = frozenset(notices)
 
     def see(self, seen: Seen) -> None:
         """What it saw."""
