@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from datetime import UTC, datetime
@@ -46,3 +47,23 @@ def test_the_namespace_and_its_calendar_are_understood() -> None:
     assert effective.problems == ()
     assert effective.timetable.is_active(datetime(2026, 5, 8, 12, tzinfo=UTC))
     assert not effective.timetable.is_active(datetime(2026, 5, 15, 12, tzinfo=UTC))
+
+
+def test_a_week_is_rehearsed(tmp_path: Path) -> None:
+    kept = {key: text for key, text in os.environ.items() if not key.startswith("VMKIT_") and key != "KUBECONFIG"}
+    scripts = str(Path(sys.executable).parent)
+    done = subprocess.run(
+        ["sh", str(EXAMPLES / "rehearse.sh")],
+        capture_output=True, text=True, check=False, timeout=280, cwd=tmp_path,
+        env={**kept, "HOME": str(tmp_path), "PATH": f"{scripts}{os.pathsep}{kept['PATH']}", "NO_COLOR": "1"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    rows = [line.split() for line in done.stdout.splitlines() if " shop-dev " in line and " web-1 " in line]
+    rehearsed = [(row[1][-2:], row[5], row[6]) for row in rows if row[0] in ("Mon", "Tue", "Wed", "Thu", "Fri")]
+    # Nothing on Christmas Eve and on Christmas Day.
+    assert rehearsed == [
+        ("21", "start", "needless"), ("21", "stop", "done"),
+        ("22", "start", "done"), ("22", "stop", "done"),
+        ("23", "start", "done"), ("23", "stop", "done"),
+    ]  # fmt: skip
+    assert "kind: ValidatingAdmissionPolicy" in done.stdout

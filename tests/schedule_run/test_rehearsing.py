@@ -87,6 +87,16 @@ def test_what_cannot_be_done_is_a_problem_and_the_others_are_not_concerned(shop:
     rehearsal = run(shop, timedelta(hours=12))
     assert [ref.name for ref, _ in rehearsal.problems] == ["broken"]
     assert ends(rehearsal, "web", "stop") == ["done"]
+    assert rehearsal.passes < 10  # What cannot change is not tried again and again.
+
+
+def test_a_warning_takes_nothing_from_what_was_done_before(shop: World) -> None:
+    shop.create("web", warn_before_stop="15m")
+    rehearsal = run(shop, timedelta(hours=12))
+    assert [(str(row.side), str(row.end)) for row in rehearsal.transitions] == [
+        ("start", "needless"),
+        ("stop", "done"),
+    ]
 
 
 def test_at_most_so_many_are_started_in_a_minute_of_the_clock_that_is_moved(shop: World) -> None:
@@ -131,7 +141,7 @@ def test_the_command_writes_json_and_says_by_its_code_that_somebody_has_to_look(
     [stop] = [item for item in document["items"] if item["side"] == "stop"]
     assert (stop["end"], stop["doneAt"], stop["delaySeconds"]) == ("done", "2026-02-02T18:00:00Z", 0)
     assert document["results"] == {"done": 1, "needless": 1, "left": 0, "missed": 0, "failed": 0}
-    assert clock(shop, "--run", "1h", "-o", "csv").stdout.startswith("planned,namespace,name")
+    assert clock(shop, "--run", "1h", "-o", "csv").stdout.startswith("planned_utc,namespace,name")
 
 
 def test_a_clock_that_ran_runs_on_afterwards(shop: World) -> None:

@@ -58,7 +58,7 @@ def _columns() -> list[Column[Rehearsed]]:
         return "" if row.end == "done" and not row.delay else row.reason.text
 
     return [
-        Column("PLANNED", lambda row: f"{row.at:%a %Y-%m-%d %H:%M}"),
+        Column("PLANNED-UTC", lambda row: f"{row.at:%a %Y-%m-%d %H:%M}"),
         Column("NAMESPACE", lambda row: row.ref.namespace),
         Column("NAME", lambda row: row.ref.name),
         Column("ACTION", lambda row: str(row.side)),

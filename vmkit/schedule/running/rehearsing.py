@@ -15,6 +15,7 @@ from typing import Any, Final, Protocol
 from vmkit.cluster.session import Session
 from vmkit.errors import ScheduleError, UsageError
 from vmkit.plan import Outcome, Reason, Status
+from vmkit.schedule.decide import Action
 from vmkit.schedule.rules import Side
 from vmkit.schedule.running.conditions import Conditions
 from vmkit.schedule.running.deciding import decide_subject
@@ -31,6 +32,12 @@ SOON: Final = timedelta(minutes=1)
 AGAIN: Final = timedelta(minutes=5)
 """What has to wait is tried again this often; the controller itself tries twice a minute."""
 _NEEDLESS: Final = frozenset({"AlreadyRunning", "AlreadyStopped", "Done"})
+_AT_REST: Final = frozenset({
+    "AlreadyRunning", "AlreadyStopped", "BadAnnotation", "BadObject", "DependencyCycle", "Done", "Excluded",
+    "FirstSight", "Forced", "ForceEnded", "ForcedBothWays", "GaveUp", "Gone", "KeptDown", "KeptUp", "Missed",
+    "NotAdopted", "OnceFinished", "ScheduleChanged", "Skipped", "StartedAfterwards", "StoppedByHand",
+})  # fmt: skip
+"""Codes after which nothing is to be tried again before something else is due."""
 _NOT_REACHED: Final = Reason("NotReached", "no pass came to it")
 _SIDES: Final = {"start": Side.START, "stop": Side.STOP}
 
@@ -191,8 +198,8 @@ class _Rehearser:
         planned = self._latest(ref, at)
         switched = _SIDES.get(outcome.verb)
         self._begun |= outcome.status is Status.CHANGED
-        self._waits |= outcome.status in (Status.SKIPPED, Status.FAILED)
-        if planned is None or planned.end is End.DONE:
+        self._waits |= outcome.status is not Status.CHANGED and outcome.reason.code not in _AT_REST
+        if planned is None or planned.end in (End.DONE, End.NEEDLESS) or outcome.verb == Action.WARN:
             return
         if switched is planned.side and outcome.status in (Status.CHANGED, Status.UNCHANGED):
             # What it had to wait for says more than what it was done for.
