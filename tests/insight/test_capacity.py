@@ -20,6 +20,7 @@ from vmkit.insight.shape import Catalog, Rollout, read_shape
 from vmkit.insight.show_capacity import build_page, render_capacity
 from vmkit.insight.split import Part
 from vmkit.metrics.summary import Unknown
+from vmkit.report.documents import render_json
 from vmkit.report.page.html import render_html
 from vmkit.report.page.markdown import render_markdown
 from vmkit.vm.reference import VmRef
@@ -195,3 +196,9 @@ def test_the_page_is_one_file_with_everything_in_it() -> None:
     assert "shop/big" in html
     assert "<script" not in html
     assert "http://" not in html.replace("http://www.w3.org", "")
+
+
+def test_the_document_looks_as_it_did() -> None:
+    report = capacity_report()
+    document = {"fleet": report.to_dict(), "items": [one.to_dict() for one in report.vms]}
+    assert render_json(document) + "\n" == (_GOLDEN / "capacity.json").read_text(encoding="utf-8")
