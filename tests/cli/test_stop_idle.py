@@ -90,6 +90,7 @@ def test_explain_shows_each_criterion_with_its_number(vmkit: Vmkit) -> None:
     assert any(finding["low"] is False for finding in item["findings"])
     assert "policy aws" in vmkit("stop-idle", "explain", "dev-1", "--preset", "aws").out
     assert vmkit("stop-idle", "explain", "nobody").code == 3
+    assert vmkit("stop-idle", "nobody", "--dry-run").code == 3
 
 
 def test_nothing_is_looked_at_that_nobody_named(vmkit: Vmkit) -> None:

@@ -108,10 +108,8 @@ def summarize(found: IdleRun) -> str:
     """The run on one line."""
     report, counts = found.report, found.report.count
     savings = report.savings
-    text = (
-        f"{len(report.items)} VMs: {counts(State.IDLE)} idle, {counts(State.BUSY)} busy, "
-        f"{counts(State.UNKNOWN)} unknown"
-    )
+    states = ", ".join(f"{counts(state)} {state}" for state in State)
+    text = f"{len(report.items)} VM{'' if len(report.items) == 1 else 's'}: {states}"
     if savings.vms:
         text += f"; stopping {savings.vms} returns {savings.vcpus} CPUs, {format_size(savings.memory_bytes)}"
         if savings.metered:

@@ -131,7 +131,8 @@ def test_only_what_is_labelled_is_looked_at_unless_more_is_said(shop: World) -> 
     assert everything == {"in": "MarkedIdle", "plain": "MarkedIdle", "not-me": "OptedOut"}
     named = shop.run(scope=Scope(names=(VmRef(SHOP, "not-me"), VmRef(SHOP, "gone"))), dry_run=True)
     assert codes(named) == {"not-me": "OptedOut"}
-    assert named.report.notices == ("shop/gone: there is no such VM",)
+    [missing] = [each for each in named.result.outcomes if each.target.name == "gone"]
+    assert (missing.status, missing.reason.code) == (Status.FAILED, "NotFound")
     shop.session.patch(NAMESPACES, SHOP, {"metadata": {"labels": {"vmkit.io/stop-idle": "disabled"}}})
     assert set(codes(shop.run(scope=Scope(everything=True), dry_run=True)).values()) == {"OptedOut"}
 

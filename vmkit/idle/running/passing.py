@@ -38,6 +38,7 @@ from vmkit.metrics.source import UsageSource, nothing_known
 from vmkit.metrics.summary import Sessions, Summary, Unknown
 from vmkit.plan import Change, Outcome, Plan, Reason, Result, Status
 from vmkit.plan.executor import run
+from vmkit.plan.model import failed
 from vmkit.units import Limit
 from vmkit.vm.history import new_run_id
 from vmkit.vm.reference import VmRef
@@ -318,7 +319,7 @@ class _Run:
         )
 
     def _report_notices(self) -> list[str]:
-        notices = [f"{ref}: there is no such VM" for ref in self.fleet.missing]
+        notices: list[str] = []
         unknown = [each.verdict for each in self._items.values() if each.subject.ref in self._verdicts]
         unknown = [each for each in unknown if each.state is State.UNKNOWN]
         if unknown and len(unknown) == len(self._verdicts):
@@ -334,6 +335,7 @@ class _Run:
 
     def pretend(self) -> None:
         """Says what would be done."""
+        self._say_missing()
         for item in self._items.values():
             if item.decision.action is Action.NONE:
                 self._still(item)
@@ -351,6 +353,7 @@ class _Run:
 
     def clear(self) -> None:
         """Takes away notes that hold no more, writes down what earlier runs did, says what is left as it is."""
+        self._say_missing()
         for item in self._doing(Action.NONE):
             self._still(item)
         self._note(self._doing(Action.CLEAR, Action.SETTLE))
@@ -478,6 +481,17 @@ class _Run:
             self._tell(Outcome(object_of(item.subject.ref), "judge", Status.FAILED, decision.reason))
         elif item.verdict.state is State.IDLE:
             self._tell(Outcome(object_of(item.subject.ref), "judge", Status.SKIPPED, decision.reason))
+
+    def _say_missing(self) -> None:
+        for ref in self.fleet.missing:
+            error = NotFound(
+                f"VirtualMachine {ref} does not exist",
+                hint=f"vmkit get -n {ref.namespace} lists those there are",
+                where=str(ref),
+                status=404,
+                reason="NotFound",
+            )
+            self._tell(failed(object_of(ref), "judge", error))
 
     def _tell(self, outcome: Outcome) -> None:
         self._outcomes.append(outcome)
