@@ -1,4 +1,4 @@
-"""What is said to hold at once does so, where the cluster carries live updates out; what is said to wait, waits."""
+"""What is said to hold at once does so, where a cluster carries live updates out; what is said to wait, waits."""
 
 from __future__ import annotations
 

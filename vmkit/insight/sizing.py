@@ -260,11 +260,11 @@ def _why_restart(shape: Shape, now: Size, size: Size, patch: Mapping[str, Any], 
         if (wanted["cores"], wanted["threads"]) != (topology.cores, topology.threads):
             return "only sockets can be added while it runs"
         if shape.max_sockets is None or wanted["sockets"] > shape.max_sockets:
-            return f"it can have at most {shape.max_sockets or topology.sockets} sockets until it restarts"
+            return f"its sockets cannot go beyond {shape.max_sockets or topology.sockets} until it restarts"
     if size.memory_bytes > now.memory_bytes:
         if now.memory_bytes < _MIN_LIVE_BYTES:
             return "memory can be added while it runs from 1 GiB on"
         most = shape.max_guest_bytes
         if most is None or size.memory_bytes > most:
-            return f"it can have at most {format_size(most or now.memory_bytes)} until it restarts"
+            return f"its memory cannot go beyond {format_size(most or now.memory_bytes)} until it restarts"
     return ""
