@@ -1,4 +1,5 @@
-"""When VMs should run, and what to do about it at an instant. Everything but reading calendar files is pure.
+"""When VMs should run, and what to do about it at an instant. All of it is pure, but for reading calendar files
+and what stands in the last two lines.
 
 grammar      text to rules: vmkit's own; dialects: the downscalers'; cron: five fields; scan: words and columns
 zones        time zones, and the instants at which wall-clock times happen
@@ -9,6 +10,8 @@ sources      where schedules are written and which holds; downscaler: the annota
 facts        what deciding needs to know of a VM; state: what is remembered between passes
 vetoes       what stands against acting now; decide: what to do now, what to remember, and why
 explain      what holds and why; lint: what is allowed and probably not meant
+running      at work on a cluster, pass by pass; controller: all the time, whenever something is due
+install      the manifests under which either runs in a cluster
 """
 
 from vmkit.schedule.calendars import parse_calendar, read_calendar

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
@@ -13,9 +14,15 @@ import pytest
 from tests.power.guillotine import Guillotine
 from tests.schedule.controller.replica import BRISK, LEASE, Process, replica, wait_until
 from tests.schedule_run.world import World
+from vmkit.cluster import Session
+from vmkit.cluster.resources import LEASES
+from vmkit.plan import Outcome
 from vmkit.schedule.controller.election import LeaseOptions
+from vmkit.schedule.rules import Side
 from vmkit.schedule.running.records import parse_history
 from vmkit.schedule.state import STATE, parse_state
+from vmkit.scheduling import PowerHands
+from vmkit.vm.state import VmView
 
 _NEVER = 10**9
 
@@ -98,6 +105,38 @@ def test_while_the_server_is_gone_nothing_is_lost(shop: World, tmp_path: Path) -
         one.says("new", "ScheduledStop")
         wait_until(lambda: settled(shop, "web", "Stopped"))
     assert entries(shop, "web") == ["stop"]
+
+
+class Slow(PowerHands):
+    """Acts when it is let."""
+
+    def __init__(self, session: Session) -> None:
+        super().__init__(session)
+        self.entered, self.may_go_on = threading.Event(), threading.Event()
+
+    def act(self, view: VmView, side: Side) -> Outcome:
+        self.entered.set()
+        assert self.may_go_on.wait(60)
+        return super().act(view, side)
+
+
+def test_asked_to_end_it_finishes_what_is_under_way_and_begins_nothing_else(shop: World) -> None:
+    shop.create("one")
+    shop.create("two")
+    shop.run()
+    hands = Slow(shop.session)
+    watch = replace(BRISK, lease=LeaseOptions("shop", lease_seconds=300, renew_seconds=200, retry_seconds=0.2))
+    with replica(shop.session, hands, watch, concurrency=1) as one:
+        wait_until(lambda: one.passes)
+        shop.to(18)
+        assert hands.entered.wait(60)
+        one.controller.stop()
+        hands.may_go_on.set()
+    begun = [name for name in ("one", "two") if entries(shop, name)]
+    assert len(begun) == 1
+    assert parse_state(shop.look(begun[0]).annotations[STATE]).pending is None
+    assert shop.power(begun[0]) == "Stopped"
+    assert shop.session.get(LEASES, "vmkit-schedule")["spec"]["holderIdentity"] == ""
 
 
 @contextmanager
