@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any, Final
 
 from vmkit.lab.semantics.names import check_name
@@ -18,18 +18,21 @@ _ENVIRONMENT_NAME: Final = re.compile(r"[ -<>-~]+")
 _MUTABLE: Final = ("activeDeadlineSeconds", "terminationGracePeriodSeconds", "tolerations", "schedulingGates")
 
 
-def find_pod_spec_errors(spec: Mapping[str, Any] | None, where: str) -> Iterator[Cause]:
+def find_pod_spec_errors(
+    spec: Mapping[str, Any] | None, where: str, *, claims: Collection[str] = ()
+) -> Iterator[Cause]:
     """What is wrong with a pod's spec.
 
     Args:
         spec: as defaulted.
         where: the spec's path, as causes name it.
+        claims: names of volumes that a StatefulSet's claim templates bring.
     """
     spec = spec or {}
-    volumes: set[str] = set()
+    volumes = set(claims)
     for index, volume in enumerate(spec.get("volumes") or ()):
         name = volume.get("name", "")
-        yield from _name_errors(name, f"{where}.volumes[{index}].name", volumes)
+        yield from _name_errors(name, f"{where}.volumes[{index}].name", volumes - set(claims))
         volumes.add(name)
     names: set[str] = set()
     if not spec.get("containers"):

@@ -40,7 +40,10 @@ def check_workload(request: AdmissionRequest, obj: Object, old: Object | None) -
             shown = None if labels is None else dict(sorted(labels.items()))
             message = "`selector` does not match template `labels`"
             yield invalid_value("spec.template.metadata.labels", shown, message)
-        yield from find_pod_spec_errors((spec.get("template") or {}).get("spec"), "spec.template.spec")
+        claims = [(one.get("metadata") or {}).get("name", "") for one in spec.get("volumeClaimTemplates") or ()]
+        yield from find_pod_spec_errors(
+            (spec.get("template") or {}).get("spec"), "spec.template.spec", claims=claims
+        )
         policy = ((spec.get("template") or {}).get("spec") or {}).get("restartPolicy", "Always")
         if policy in ("Never", "OnFailure"):
             message = f'Unsupported value: "{policy}": supported values: "Always"'
