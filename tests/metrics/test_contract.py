@@ -56,7 +56,7 @@ class Both:
 @pytest.fixture(scope="module")
 def both() -> Iterator[Both]:
     require_prometheus()
-    with Lab(fleet=40, seed=4, speed=1.0) as lab:
+    with Lab(fleet=24, seed=4, speed=1.0) as lab:
         remote = RemoteLab.from_kubeconfig(lab.kubeconfig)
         facts = decode_facts(remote.metric_facts())
         now = facts.now // 300 * 300
@@ -84,7 +84,7 @@ def both() -> Iterator[Both]:
 def pairs(both: Both) -> Iterator[tuple[Summary, Summary]]:
     first, second = both.summaries["prometheus"], both.summaries["practice"]
     assert first.keys() == second.keys()
-    assert len(first) == 40
+    assert len(first) == 24
     for ref, summary in first.items():
         yield summary, second[ref]
 
@@ -106,7 +106,7 @@ def test_both_give_the_same_numbers(both: Both) -> None:
             assert first.coverage == pytest.approx(second.coverage, abs=0.02)
             assert first.last_seen == second.last_seen
             assert first.resets == second.resets, one.ref
-    assert compared > 400
+    assert compared > 200
 
 
 def test_both_know_for_how_long_a_vm_ran_and_was_seen(both: Both) -> None:
@@ -155,7 +155,7 @@ def test_both_know_of_the_same_energy(both: Both) -> None:
         assert one.energy.active_kwh == pytest.approx(other.energy.active_kwh, rel=0.02, abs=1e-4), one.ref
         assert one.energy.coverage > 0.98
         measured += 1
-    assert measured > 20
+    assert measured > 8
 
 
 @pytest.mark.parametrize("preset", sorted(PRESETS))

@@ -15,7 +15,7 @@ from tests.metrics.prometheus.peer import Asked, Peer, Told
 from tests.real.prometheus import PrometheusServer, require_prometheus
 from vmkit.cluster.retry import RetryPolicy
 from vmkit.idle import IdlePolicy, State, decide_idle, vmkit_policy
-from vmkit.metrics.prometheus.client import PrometheusClient
+from vmkit.metrics.prometheus.client import Answer, PrometheusClient
 from vmkit.metrics.prometheus.source import PrometheusSource
 from vmkit.metrics.summary import Measure, Sessions, Signal, Summary, Unknown, Usage
 from vmkit.vm.reference import VmRef
@@ -98,16 +98,16 @@ def test_twelve_queries_a_shard_are_enough(prometheus: PrometheusClient) -> None
     policy = replace(POLICY, criteria=POLICY.criteria)
     measures = [*policy.measures, Measure(Signal.GUEST_LOAD)]
     counts = []
-    for shard in (len(REFS), 6):
+    for shard in (len(REFS), 11):
         source = PrometheusSource(prometheus, shard=shard)
         source.summarize(REFS, measures=measures, at=NOW, lookback=policy.lookback)
         counts.append(source.queries)
-    shards = -(-len(REFS) // 6)
+    shards = -(-len(REFS) // 11)
     assert (counts[1] - counts[0]) / (shards - 1) <= 12
 
 
 def test_shards_change_nothing(prometheus: PrometheusClient) -> None:
-    assert summarize(prometheus, REFS) == summarize(prometheus, REFS, shard=5)
+    assert summarize(prometheus, REFS) == summarize(prometheus, REFS, shard=11)
 
 
 def test_no_vms_ask_nothing(prometheus: PrometheusClient) -> None:
@@ -319,6 +319,25 @@ def test_a_guest_without_a_balloon_driver_has_no_known_memory(prometheus: Promet
     memory = summarize(prometheus)[QUIET].memory
     assert isinstance(memory, Unknown)
     assert summarize(prometheus, memory=False)[QUIET].memory == Unknown("NotAsked", "nobody looked")
+
+
+def test_a_last_look_asks_for_the_newest_there_is(prometheus: PrometheusClient) -> None:
+    asked: list[str] = []
+
+    class Listening(PrometheusClient):
+        def query(self, promql: str, at: datetime | None = None) -> Answer:
+            asked.append(promql)
+            return super().query(promql, at)
+
+    refs = [VmRef("shop", name) for name in ("forgotten", "exporter-is-down")]
+    found = PrometheusSource(Listening(prometheus.server)).summarize(
+        refs, measures=[Measure(Signal.CPU)], at=NOW, lookback=timedelta(minutes=15)
+    )
+    assert not [query for query in asked if "vmkit:" in query]
+    quiet = found[QUIET].usage[Signal.CPU]
+    assert isinstance(quiet, Usage)
+    assert quiet.values[Measure(Signal.CPU)] == pytest.approx(0.01, rel=0.01)
+    assert isinstance(found[refs[1]].usage[Signal.CPU], Unknown)
 
 
 def test_history_can_be_judged_as_it_was(prometheus: PrometheusClient) -> None:

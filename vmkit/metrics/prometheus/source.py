@@ -55,6 +55,8 @@ by default (--query.max-samples=50000000)."""
 _RECORDED_SHARD: Final = 20_000
 _COMPLETE: Final = 0.98
 """The share of the lookback that recording rules must have recorded before they are relied on."""
+_LEAST_RECORDED: Final = timedelta(hours=2)
+"""Over less, the raw series are cheap, and newer than what rules record every five minutes."""
 _NEVER_SKEWED: Final = timedelta(seconds=2)
 _WORKERS: Final = 3
 _SLACK: Final = 3
@@ -155,12 +157,8 @@ class PrometheusSource:
         cpu = vocabulary.find(Signal.CPU)
         if cpu is not None:
             samples = self._ask(build_interval_query(cpu), at).scalar
-            recorded = self._ask(build_rules_query(lookback), at)
-            steps = max(1, lookback // STEP)
-            complete = len(recorded) == len(EVIDENCE_OF_RULES) and all(
-                row.value >= steps * _COMPLETE for row in recorded
-            )
-            vocabulary = replace(vocabulary, interval=read_interval(samples or math.nan), rules=complete)
+            recorded = lookback >= _LEAST_RECORDED and self._rules_suffice(at, lookback)
+            vocabulary = replace(vocabulary, interval=read_interval(samples or math.nan), rules=recorded)
         try:
             watch = self._ask(build_watch_query(lookback), at)
             warnings += watch.warnings
@@ -170,6 +168,11 @@ class PrometheusSource:
         if watched == 0.0:
             watched = Unknown("SessionsUnwatched", f"{self._client.server} does not watch virt-api")
         return _Fleet(at, lookback, vocabulary, watched, tuple(dict.fromkeys(warnings)))
+
+    def _rules_suffice(self, at: datetime, lookback: timedelta) -> bool:
+        recorded = self._ask(build_rules_query(lookback), at)
+        enough = max(1, lookback // STEP) * _COMPLETE
+        return len(recorded) == len(EVIDENCE_OF_RULES) and all(row.value >= enough for row in recorded)
 
     def _ask(self, promql: str, at: datetime | None = None) -> Answer:
         self.queries += 1
