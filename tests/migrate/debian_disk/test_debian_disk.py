@@ -17,7 +17,7 @@ from vmkit.migrate.generate.folder import Options, write_artifacts
 from vmkit.migrate.source import inspect_source, open_source, read_facts
 from vmkit.migrate.verdict import Fit, Recommendation, decide_verdict
 
-pytestmark = [pytest.mark.thorough, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.thorough, pytest.mark.timeout(1800)]
 ROOT = Path(__file__).parents[3]
 SECRET = "example-not-a-real-secret"
 

@@ -17,9 +17,8 @@ from tests.migrate.debian_disk import EXAMPLE, DebianDisk, build_base_image, bui
 from tests.migrate.debian_disk.podman import own_storage, run
 from tests.migrate.guests import need
 from vmkit.cli.main import cli
-from vmkit.migrate.wasm.component import build_component
 
-pytestmark = [pytest.mark.thorough, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.thorough, pytest.mark.timeout(1800)]
 REGISTRY = "localhost/old-web"
 
 
@@ -44,24 +43,22 @@ def storage() -> Iterator[None]:
 def artifacts(disk: DebianDisk, storage: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What generate writes for the disk, with its images and a component built."""
     folder = tmp_path_factory.mktemp("generated") / "old-web"
-    done = migrate("generate", disk.disk, "--disk", disk.data, "--out", folder, "--registry", REGISTRY)
+    disks = (disk.disk, "--disk", disk.data)
+    done = migrate("generate", *disks, "--out", folder, "--registry", REGISTRY)
     assert done.exit_code == 0, done.output
-    for name in ("notes", "greeter", "nginx"):
-        run(
-            "podman",
-            "build",
-            "--quiet",
-            "--network=host",
-            "--pull-never",
-            "--tag",
-            f"{REGISTRY}/{name}:latest",
-            folder / name,
-        )
-    if not list((folder / "greeter").rglob("*.wasm")):
-        application = folder.parent / "greeter"
-        application.mkdir()
-        shutil.copy(EXAMPLE / "guest" / "greeter.py", application)
-        build_component(application, folder / "greeter" / "wasm" / "greeter.wasm", entry_point="greeter:app")
+    for name in ("notes", "greeter"):
+        image = f"{REGISTRY}/{name}:latest"
+        run("podman", "build", "--quiet", "--network=host", "--pull-never", "--tag", image, str(folder / name))
+    # The third is the guest's root as it is, out of an OCI layout.
+    frozen = folder.parent / "frozen"
+    done = migrate(
+        "generate", *disks, "--out", frozen, "--registry", REGISTRY, "--service", "nginx", "--image", "frozen"
+    )
+    assert done.exit_code == 0, done.output
+    shutil.rmtree(folder / "nginx")
+    (frozen / "nginx").rename(folder / "nginx")
+    done = migrate("build", folder)
+    assert done.exit_code == 0, done.output
     return folder
 
 
@@ -79,7 +76,9 @@ def proof(disk: DebianDisk, artifacts: Path) -> tuple[Result, dict[str, Any]]:
 def test_container_and_component_answer_as_the_vm_does(proof: tuple[Result, dict[str, Any]]) -> None:
     done, document = proof
     found = {(one["service"], one["target"]): (one["outcome"], one["reason"]) for one in document["targets"]}
-    for which in (("greeter", "container"), ("greeter", "wasm"), ("nginx", "container"), ("notes", "container")):
+    for which in (
+        ("greeter", "container"), ("greeter", "wasm"), ("nginx", "container"), ("nginx", "wasm"), ("notes", "container"),
+    ):  # fmt: skip
         assert found[which][0] == "proven", (which, found[which])
     assert found["cron-notes-1", "container"][0] == "not proven"
     assert done.exit_code == 6  # because of the job
@@ -137,6 +136,33 @@ def _command(process: Path) -> bytes:
         return (process / "cmdline").read_bytes()
     except OSError:
         return b""
+
+
+def test_what_was_proven_goes_to_a_registry_and_comes_back(
+    proof: tuple[Result, dict[str, Any]], artifacts: Path, tmp_path: Path
+) -> None:
+    """The frozen image is pulled from there, run again, and answers as before."""
+    from tests.migrate.registry.server import run_registry
+    from tests.migrate.verify.servers import serving
+
+    page = (EXAMPLE / "guest" / "index.html").read_bytes()
+    with run_registry(tmp_path / "registry") as registry, serving({"/": (200, "text/html", page)}) as server:
+        image = f"{registry}/old-web/nginx:latest"
+        assert migrate("push", artifacts / "nginx" / "image", image).exit_code == 0
+        component = f"{registry}/old-web/greeter:latest"
+        assert migrate("push", artifacts / "greeter" / "wasm", component).exit_code == 0
+        layers = json.loads(run("skopeo", "inspect", "--raw", "--tls-verify=false", f"docker://{component}"))[
+            "layers"
+        ]
+        wasm = hashlib.sha256((artifacts / "greeter" / "wasm" / "component.wasm").read_bytes()).hexdigest()
+        assert f"sha256:{wasm}" in {one["digest"] for one in layers}
+        run("podman", "pull", "--quiet", "--tls-verify=false", image)
+        pulled = tmp_path / "pulled"
+        shutil.copytree(artifacts / "nginx", pulled / "nginx", ignore=shutil.ignore_patterns("image", "wasm"))
+        manifest = pulled / "nginx" / "manifests.yaml"
+        manifest.write_text(manifest.read_text().replace(f"{REGISTRY}/nginx:latest", image))
+        done = migrate("verify", pulled, "--vm-url", f"http://127.0.0.1:{server.port}")
+    assert done.exit_code == 0, done.output
 
 
 def test_a_container_that_answers_otherwise_is_found_out(
