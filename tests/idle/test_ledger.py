@@ -81,6 +81,14 @@ def test_months_have_pages_of_their_own() -> None:
     assert sorted(key[1] for key in book) == ["2026-02", "2026-03"]
 
 
+def test_what_one_stop_measured_holds_for_the_next_that_measures_nothing() -> None:
+    stop = Entry("run", BEGIN, "stop", "StoppedIdle", "why", 0, 2, 4_000_000_000, 10.0, "kepler-pod")
+    later = Entry("run-2", BEGIN + HOUR, "stop", "ScheduledStop", "why")
+    history = add_entry({HISTORY: add_entry({}, stop)}, later)
+    [page] = take_over({}, [vm(annotations={HISTORY: history})], BEGIN + 2 * HOUR).values()
+    assert page.size == Size(2, 4_000_000_000, 10.0, "kepler-pod")
+
+
 def test_a_history_nobody_can_read_concerns_nobody_else() -> None:
     bad = vm(uid="u-2", annotations={HISTORY: "{"})
     assert len(take_over({}, [bad, vm(BEGIN)], BEGIN + HOUR)) == 1

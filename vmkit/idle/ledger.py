@@ -262,11 +262,13 @@ def _take_vm(
         page = pages.get(key) or Page(view.uid, view.ref, _owner(view), month, Size(), ())
         if any(_same(each.begin, entry.at) for each in page.stretches):
             continue
+        # A schedule's stop measures nothing: what was measured before still holds.
+        measured = entry.active_watts is not None
         size = Size(
-            entry.vcpus or view.cpu_cores or 0,
-            entry.memory_bytes or view.memory_bytes or 0,
-            entry.active_watts,
-            entry.energy_source,
+            entry.vcpus or view.cpu_cores or page.size.vcpus,
+            entry.memory_bytes or view.memory_bytes or page.size.memory_bytes,
+            entry.active_watts if measured else page.size.active_watts,
+            entry.energy_source if measured else page.size.energy_source,
         )
         begin = entry.at.replace(microsecond=0)
         stretches = sorted([*page.stretches, Stretch(begin, None, entry.code)], key=lambda each: each.begin)
