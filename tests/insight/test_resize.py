@@ -250,3 +250,14 @@ def test_a_scheduled_start_brings_the_size_that_was_waiting(session: Session) ->
     assert vmi["spec"]["domain"]["cpu"]["sockets"] == 2
     assert vmi["spec"]["domain"]["memory"]["guest"] == "3Gi"
     assert RESIZE_AT_STOP not in look(session, ref).annotations
+
+
+def test_a_group_counts_whole_though_one_member_is_asked_about(session: Session) -> None:
+    group = {"vmkit.io/ha-group": "web"}
+    refs = create(session, *(_sized(f"web-{number}", labels=group) for number in (1, 2, 3)))
+    wait_until(session, refs, stopped)
+    (one,) = read_fleet(session, names=refs[:1]).vms
+    assert one.redundancy == pytest.approx(1 / 3)
+    few = read_fleet(session, names=refs[1:], servers=False)
+    assert [vm.ref for vm in few.vms] == refs[1:]
+    assert [vm.running for vm in few.vms] == [False, False]

@@ -33,6 +33,7 @@ HA_GROUP: Final = "vmkit.io/ha-group"
 HA_TOLERATES: Final = "vmkit.io/ha-tolerates"
 """Annotation: how many of the group may be down at once; 1 where it says nothing."""
 OWNER_LABEL: Final = "vmkit.io/owner"
+_NAMED_ONE_BY_ONE: Final = 4
 _SCHEDULE: Final = "vmkit.io/schedule"
 
 
@@ -93,6 +94,18 @@ class _Reader:
         except ClusterError as error:
             self.notices.append(f"{what}: {error.message}")
 
+    def find_instances(self, refs: Collection[VmRef]) -> dict[VmRef, dict[str, Any]]:
+        """The instances of a few VMs; where one may not be read, none, and a notice."""
+        found: dict[VmRef, dict[str, Any]] = {}
+        try:
+            for ref in refs:
+                item = self.session.find(VIRTUAL_MACHINE_INSTANCES, ref.name, ref.namespace)
+                if item is not None:
+                    found[ref] = item
+        except ClusterError as error:
+            self.notices.append(f"instances cannot be read: {error.message}")
+        return found
+
 
 def read_fleet(
     session: Session,
@@ -117,22 +130,30 @@ def read_fleet(
     reader = _Reader(session)
     spaces = sorted({ref.namespace for ref in names}) if names else [namespace]
     wanted = set(names)
-    documents: dict[VmRef, dict[str, Any]] = {}
-    for space in spaces:
-        for item in session.list(VIRTUAL_MACHINES, space, label_selector="" if names else label_selector):
-            ref = _ref(item)
-            if not wanted or ref in wanted:
-                documents[ref] = item
-    instances: dict[VmRef, dict[str, Any]] = {}
-    seen = True
-    for space in spaces if documents else []:
-        before = len(reader.notices)
-        for item in reader.list(VIRTUAL_MACHINE_INSTANCES, space, "instances cannot be read"):
-            if _ref(item) in documents:
-                instances[_ref(item)] = item
-        seen = seen and len(reader.notices) == before
+    # A few names cost less one by one; whoever asks about servers needs the others of their groups as well.
+    one_by_one = bool(wanted) and not servers and len(wanted) <= _NAMED_ONE_BY_ONE
+    listed: dict[VmRef, dict[str, Any]] = {}
+    if one_by_one:
+        found_vms = ((ref, session.find(VIRTUAL_MACHINES, ref.name, ref.namespace)) for ref in sorted(wanted))
+        listed = {ref: item for ref, item in found_vms if item is not None}
+    else:
+        for space in spaces:
+            for item in session.list(VIRTUAL_MACHINES, space, label_selector="" if names else label_selector):
+                listed[_ref(item)] = item
+    documents = {ref: item for ref, item in listed.items() if not wanted or ref in wanted}
+    before = len(reader.notices)
+    if one_by_one:
+        instances = reader.find_instances(documents)
+    else:
+        instances = {
+            _ref(item): item
+            for space in (spaces if documents else [])
+            for item in reader.list(VIRTUAL_MACHINE_INSTANCES, space, "instances cannot be read")
+            if _ref(item) in documents
+        }
+    seen = len(reader.notices) == before
     catalog, rollout = _read_catalog(reader, spaces, documents), _read_rollout(reader)
-    groups = _count_groups(documents)
+    groups = _count_groups(listed)
     vms: list[VmFacts] = []
     errors: list[VmkitError] = [
         NotFound(
