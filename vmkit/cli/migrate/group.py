@@ -38,8 +38,8 @@ class _MigrateGroup(Group):
 def migrate() -> None:
     """Look into VMs' disks and judge what may become a container or wasm.
 
-    Nothing here changes anything, and nothing of a guest is run: disks are read, read-only and without root.
-    (Moving a running VM to another node is vmkit live-migrate.)
+    Nothing here changes a VM or its disk. Disks are read, read-only and without root, and nothing of a guest is
+    run but by build and verify, each in its sandbox. (Moving a running VM to another node is vmkit live-migrate.)
     """
 
 
