@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
 
+from tests.migrate.guests import build_ext4, guest, need, service, unit, write_files
 from tests.migrate.verify.servers import Recording, serving
 from vmkit.cli.main import cli
 
@@ -16,6 +22,10 @@ MANIFEST = """\
 kind: Deployment
 spec: {template: {spec: {containers: [{image: localhost/vmkit-test/no-such-image, ports: [{containerPort: 8000}]}]}}}
 """
+WEB = service("web", unit("/usr/bin/python3 /srv/web/web.py")) | {
+    "/srv/web/web.py": "from wsgiref.simple_server import make_server\ndef app(environ, start_response):\n"
+    "    start_response('200 OK', []); return []\nmake_server('0.0.0.0', 8000, app).serve_forever()\n",
+}
 # A component that is none: it exports nothing.
 EMPTY_COMPONENT = b"\0asm\x0d\0\1\0"
 
@@ -114,6 +124,55 @@ def test_a_file_that_is_no_yaml_is_told_with_its_place(artifacts: Path, tmp_path
     assert "quotation marks" in done.stderr
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_everything_that_was_started(
+    number: signal.Signals, artifacts: Path, tmp_path: Path
+) -> None:
+    """An empty disk never boots: vmkit waits for it until it is told to end."""
+    need("qemu-system-x86_64", "qemu-system-x86")
+    disk, scratch = tmp_path / "disk.raw", tmp_path / "scratch"
+    scratch.mkdir()
+    folder = write_files(tmp_path / "guest", guest(WEB))
+    build_ext4(disk, folder)
+    command = [sys.executable, "-m", "vmkit", "migrate", "verify", artifacts, "--source", disk, "--scratch", scratch,
+               "--accelerator", "tcg", "--vm-memory", "64Mi", "--service", "web"]  # fmt: skip
+    child = subprocess.Popen(
+        command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, cwd=Path(__file__).parents[3]
+    )
+    try:
+        assert _wait(lambda: _of_qemu(scratch) and list(scratch.glob("*/serial.log")))
+        child.send_signal(number)
+        _, said = child.communicate(timeout=60)
+    finally:
+        child.kill()
+        child.wait()
+    assert child.returncode == 130, said
+    assert _wait(lambda: not _of_qemu(scratch))
+    assert list(scratch.iterdir()) == []
+
+
+def _wait(condition: Callable[[], object]) -> bool:
+    end = time.monotonic() + 60
+    while time.monotonic() < end:
+        if condition():
+            return True
+        time.sleep(0.05)
+    return False
+
+
+def _of_qemu(scratch: Path) -> list[str]:
+    """The processes that were started with something in this folder."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            words = path.read_bytes().split(b"\0")
+        except OSError:
+            continue
+        if b"qemu-system" in words[0] and any(str(scratch).encode() in word for word in words):
+            found.append(path.parent.name)
+    return found
+
+
 def test_a_folder_that_is_no_artifacts_is_told(tmp_path: Path) -> None:
     done = run(tmp_path, "--vm-url", "http://x")
     assert done.exit_code == 2
@@ -121,13 +180,7 @@ def test_a_folder_that_is_no_artifacts_is_told(tmp_path: Path) -> None:
 
 
 def test_a_folder_as_source_gives_requests_but_cannot_be_booted(artifacts: Path, tmp_path: Path) -> None:
-    from tests.migrate.guests import guest, service, unit, write_files
-
-    files = guest(service("web", unit("/usr/bin/python3 /srv/web/web.py"))) | {
-        "/srv/web/web.py": "from wsgiref.simple_server import make_server\ndef app(environ, start_response):\n    start_response('200 OK', []); return []\n"
-        "make_server('0.0.0.0', 8000, app).serve_forever()\n",
-    }
-    root = write_files(tmp_path / "root", files)
+    root = write_files(tmp_path / "root", guest(WEB))
     done = run(artifacts, "--source", root, "--service", "web", "--runner", "wasm")
     assert done.exit_code == 6, done.output
     assert "a folder cannot be booted" in done.stdout

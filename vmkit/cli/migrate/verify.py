@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import signal
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +13,7 @@ import click
 from vmkit.cli.app import App
 from vmkit.cli.migrate.group import migrate, reading_options
 from vmkit.cli.options import argument, click_choice, option, output_option, pass_app
-from vmkit.errors import ExitCode, ManifestError, Refused, UsageError
+from vmkit.errors import ExitCode, Interrupted, ManifestError, Refused, UsageError
 
 if TYPE_CHECKING:
     from vmkit.migrate.verify.exchange import Request
@@ -158,32 +160,33 @@ def verify(
     tolerances = (
         parse_tolerances(_load(tolerances_file), where=str(tolerances_file)) if tolerances_file is not None else []
     )
-    verified = verify_artifacts(
-        folder,
-        Asked(
-            source=source,
-            disks=tuple(disks),
-            urls=_parse_urls(urls),
-            requests=tuple(requests),
-            tolerances=tuple(tolerances),
-            runners=tuple(dict.fromkeys(runners)) or RUNNERS,
-            only=tuple(only),
-            machine=MachineOptions(
-                memory_bytes=parse_bytes(vm_memory, where="--vm-memory"),
-                vcpus=vm_cpus,
-                accelerator=accelerator,
-                boot_seconds=boot_seconds,
+    with _ending_on_sigterm():
+        verified = verify_artifacts(
+            folder,
+            Asked(
+                source=source,
+                disks=tuple(disks),
+                urls=_parse_urls(urls),
+                requests=tuple(requests),
+                tolerances=tuple(tolerances),
+                runners=tuple(dict.fromkeys(runners)) or RUNNERS,
+                only=tuple(only),
+                machine=MachineOptions(
+                    memory_bytes=parse_bytes(vm_memory, where="--vm-memory"),
+                    vcpus=vm_cpus,
+                    accelerator=accelerator,
+                    boot_seconds=boot_seconds,
+                    scratch=scratch,
+                    serial_log=console,
+                ),
+                ready_seconds=ready_seconds,
+                limits=Limits(seconds=max_seconds),
+                follow_backing=follow_backing,
+                declared_format=declared_format or "",
                 scratch=scratch,
-                serial_log=console,
             ),
-            ready_seconds=ready_seconds,
-            limits=Limits(seconds=max_seconds),
-            follow_backing=follow_backing,
-            declared_format=declared_format or "",
-            scratch=scratch,
-        ),
-        tell=app.console.note,
-    )
+            tell=app.console.note,
+        )
     document = proof_to_dict(verified.proof, masked=verified.secrets)
     try:
         (folder / _PROOF).write_text(render_json(document), encoding="utf-8")
@@ -191,6 +194,24 @@ def verify(
         raise Refused(f"cannot be written: {error.strerror}", where=str(folder / _PROOF)) from error
     app.console.data(render_proof(document) if output == "table" else render_document(document, output))
     return verified.proof.exit_code
+
+
+@contextmanager
+def _ending_on_sigterm() -> Iterator[None]:
+    """Within the block SIGTERM ends as Ctrl-C does: what was started is ended, what was made is removed."""
+
+    def stop(*_: object) -> None:
+        raise Interrupted("ended by SIGTERM")
+
+    try:
+        before = signal.signal(signal.SIGTERM, stop)
+    except ValueError:  # not the main thread: whoever runs vmkit there has the signals
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _load(path: Path) -> Any:
