@@ -1,12 +1,12 @@
 """What a whole pass costs beside listing, and how many VMs it stops in a second.
 
-    python -m tests.bench.bench_schedule_pass
+    python tests/bench/bench_schedule_pass.py
 
 Looking: CPU time for ten thousand VMs from the decoded objects to the decisions, each object read, its annotations
 understood, its timetable asked, its memory compared; nothing is due (bound: one second).
-Acting: by the wall clock, on an evening on which every VM is due, against a practice cluster in a process of its own,
-whose work is most of what is measured: a stop is seven requests, so that it can be cut off anywhere, and an instance
-that shuts down. py-kube-downscaler acts on 137 Deployments a second, with one request each.
+Acting: by the wall clock, on an evening on which every VM is due, against a practice cluster in a process of its
+own, whose work is most of what is measured: a stop is seven requests, so that it can be cut off anywhere, and an
+instance that shuts down. py-kube-downscaler acts on 137 Deployments a second, with one request each.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from tests.power.vms import manifest
 from vmkit.cluster import Session
