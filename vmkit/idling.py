@@ -241,7 +241,7 @@ class Idling:
 
         options = options or IdleOptions()
         return rehearse_past(
-            lambda: self.run(replace(options, dry_run=True)).report,
+            lambda: self.run(replace(options, dry_run=True)),
             self._measured_by,
             [options.policy, *compare],
             span=span,

@@ -18,6 +18,7 @@ from vmkit.idle.rehearsal_history import VmHistory
 from vmkit.idle.rehearsal_reading import HistoryReader
 from vmkit.idle.rehearsal_recording import RecordingReader
 from vmkit.idle.report import IdleItem, IdleReport
+from vmkit.idle.running import IdleRun
 from vmkit.metrics.prometheus.client import PrometheusClient
 from vmkit.metrics.source import UsageSource
 from vmkit.practice import PracticeSource
@@ -75,7 +76,7 @@ class PastRehearsed:
 
 
 def rehearse_past(
-    look: Callable[[], IdleReport],
+    look: Callable[[], IdleRun],
     measured_by: PrometheusClient | UsageSource | None,
     policies: Sequence[IdlePolicy],
     *,
@@ -107,7 +108,8 @@ def rehearse_past(
     read = _choose_reader(measured_by)
     tell = on_progress or (lambda text: None)
     tell("looking at the VMs")
-    report = look()
+    run = look()
+    report = run.report
     reader = read(report.at - span - max(policy.lookback for policy in policies), report.at)
     terms = Terms(reader.end - span // _HOUR * _HOUR, reader.end, zone, notice=notice, horizon=horizon)
     histories = reader.read(
@@ -116,7 +118,8 @@ def rehearse_past(
     found = tuple(rehearse(policies, histories, terms))
     # What is unknown today is known of the past, or the reader says why not.
     kept = [text for text in report.notices if not text.startswith("of no VM it is known")]
-    return PastRehearsed(report, found, tuple(dict.fromkeys([*reader.notices, *kept])))
+    wrong = [outcome.error.message for outcome in run.result.outcomes if outcome.error is not None]
+    return PastRehearsed(report, found, tuple(dict.fromkeys([*wrong, *reader.notices, *kept])))
 
 
 def _choose_reader(measured_by: PrometheusClient | UsageSource | None) -> Callable[[datetime, datetime], Reader]:

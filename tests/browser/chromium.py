@@ -63,7 +63,14 @@ class Browser:
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def look(
-        self, html: str, *, name: str, width: int = DESK, scheme: str = "light", question: str = "null"
+        self,
+        html: str,
+        *,
+        name: str,
+        width: int = DESK,
+        scheme: str = "light",
+        question: str = "null",
+        audit: bool = True,
     ) -> Sight:
         """Opens the page once.
 
@@ -73,8 +80,9 @@ class Browser:
             width: of the window, in pixels.
             scheme: "light" or "dark".
             question: an expression in JavaScript, answered on the page.
+            audit: look for violations; it takes its time on very large pages.
         """
-        return self._do(lambda: self._look(html, name, width, scheme, question))
+        return self._do(lambda: self._look(html, name, width, scheme, question, audit))
 
     def inspect(self, html: str, *, name: str) -> None:
         """Fails on whatever is wrong with the page in any scheme, on a phone or on a desk."""
@@ -99,7 +107,7 @@ class Browser:
         file.write_text(html, encoding="utf-8")
         return file.as_uri()
 
-    def _look(self, html: str, name: str, width: int, scheme: str, question: str) -> Sight:
+    def _look(self, html: str, name: str, width: int, scheme: str, question: str, audit: bool) -> Sight:
         address = self._file(html, name)
         context = self._chromium.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
         try:
@@ -117,8 +125,10 @@ class Browser:
             if folder:
                 Path(folder).mkdir(parents=True, exist_ok=True)
                 page.screenshot(path=Path(folder) / f"{name}-{scheme}-{width}.png", full_page=True)
-            page.evaluate(f"() => {{ {self._axe} }}")
-            violations = page.evaluate(_AXE)
+            violations = []
+            if audit:
+                page.evaluate(f"() => {{ {self._axe} }}")
+                violations = page.evaluate(_AXE)
         finally:
             context.close()
         return Sight(violations, requests, messages, content_width, answer)
@@ -128,6 +138,7 @@ class Browser:
         context = self._chromium.new_context(color_scheme="dark")
         try:
             page = context.new_page()
+            page.set_default_timeout(_PATIENCE_SECONDS * 1000)
             page.goto(address)
             pdf: bytes = page.pdf(format="A4", print_background=True)
         finally:

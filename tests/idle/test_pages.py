@@ -119,8 +119,7 @@ def test_ten_thousand_vms_stay_readable(browser: Browser) -> None:
     )
     html = render_html(build_idle_page(_report(many)))
     assert len(html.encode()) < 2_000_000
-    sight = browser.look(html, name="idle-10000", width=PHONE, question="document.documentElement.scrollHeight")
-    assert sight.violations == []
+    sight = browser.look(html, name="idle-10000", width=PHONE, audit=False)
     assert sight.content_width <= PHONE
     assert "more</strong> in the JSON" in html
 

@@ -82,6 +82,8 @@ def rehearse_runs(
         )
     _write(app, found, reports)
     _show(app, found, output)
+    if not found.report.items:
+        app.console.note(f"there is no VM to rehearse with: {found.report.scope}")
     app.say((), found.notices)
     return ExitCode.OK
 
