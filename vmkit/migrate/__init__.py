@@ -1,8 +1,9 @@
 """A VM's workloads become containers or wasm where that is right.
 
-    source -> tree -> inspect -> facts -> rules -> verdict -> generate
+    source -> tree -> inspect -> facts -> rules -> verdict -> generate -> verify
 
 `disk` opens images and file systems, `tree` makes one rooted read-only view of them, `inspect` collects facts with
 evidence, `rules` and `verdict` judge them, `generate` writes images to build and objects to apply. What comes
-before the facts document reads untrusted input and runs nothing of it; deciding on that document is pure.
+before the facts document reads untrusted input and runs nothing of it; deciding on that document is pure. `verify`
+is where things run: the VM's disk, what was generated, and the same requests to all of them.
 """
