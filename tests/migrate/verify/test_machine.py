@@ -38,7 +38,7 @@ def test_a_disk_that_does_not_boot_is_given_up_and_left_as_it_was(kind: str, tmp
         [disk], {"web": 80}, {"web": [Request("web")], "db": [Request("db")]},
         MachineOptions(memory_bytes=64 * 2**20, accelerator="tcg", boot_seconds=1.5, scratch=tmp_path),
     )  # fmt: skip
-    assert found["web"].problem.startswith("no answer within 1.5 s of its start (")
+    assert found["web"].problem.startswith("no answer within 1.5 s (")
     assert found["web"].problem.endswith("; the guest's console is silent")
     assert found["db"].problem == "no port is known that it listens on"
     assert hashlib.sha256(disk.read_bytes()).digest() == before

@@ -100,7 +100,7 @@ def ask_all(
         time.sleep(_PAUSE_SECONDS)
     cold = time.monotonic() - started
     if first.problem:
-        return Side(problem=problem or f"no answer within {ready_seconds:g} s of its start ({first.problem})")
+        return Side(problem=problem or f"no answer within {ready_seconds:g} s ({first.problem})")
     answers = [first, *(ask(dial, request, host=host) for request in requests[1:])]
     return Side(tuple(answers), Measured(cold_seconds=cold, warm_seconds=_median(answers[1:] or answers)))
 

@@ -143,7 +143,7 @@ def _verify(
             if reason:
                 targets.append(TargetProof(one.name, target, Outcome.NOT_PROVEN, reason))
                 continue
-            tell(f"{one.name}: asking its {'component' if target == 'wasm' else target} {len(rows)} times")
+            tell(f"{one.name}: asking its {'component' if target == 'wasm' else target} ({len(rows)} requests)")
             side = _ask_target(one, target, requests=rows, port=ports.get(one.name), tree=tree, asked=asked)
             targets.append(
                 decide_proof(one.name, target, requests=rows, vm=expected, other=side, tolerances=asked.tolerances)
