@@ -217,3 +217,11 @@ def test_building_from_the_command_line_and_its_refusals(tmp_path: Path) -> None
     assert "NameError: name 'undefined' is not defined" in failed.stderr
     (folder / "build.json").write_text("[]")
     assert CliRunner().invoke(cli, ["migrate", "build", str(tmp_path)]).exit_code == 2
+
+
+def test_a_registry_that_no_image_can_have_is_refused_before_anything_is_written(tmp_path: Path) -> None:
+    done = CliRunner().invoke(
+        cli, ["migrate", "generate", str(tmp_path), "--out", str(tmp_path / "out"), "--registry", "UPPER/x"]
+    )
+    assert (done.exit_code, "is no name of an image" in done.stderr) == (2, True)
+    assert not (tmp_path / "out").exists()

@@ -25,8 +25,6 @@ Doctor = Callable[[], tuple[int, dict[str, Any]]]
 def own() -> Iterator[tuple[Session, Doctor]]:
     """A practice cluster of this test's own: what is broken in it is everybody's."""
     with Lab(seed=7) as lab, Session.connect(kubeconfig=lab.kubeconfig, namespace="default") as session:
-        for one in session.list(NODES):
-            session.patch(NODES, one["metadata"]["name"], {"metadata": {"labels": {"spin": "true"}}})
 
         def doctor() -> tuple[int, dict[str, Any]]:
             done = CliRunner().invoke(

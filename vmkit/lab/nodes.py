@@ -85,6 +85,8 @@ def build_node(shape: NodeShape, index: int, *, at: str, kubernetes: str = "v1.3
             "cpu-model.node.kubevirt.io/Cascadelake-Server": "true",
             "host-model-cpu.node.kubevirt.io/Cascadelake-Server": "true",
             "cpumanager": "false",
+            # What the Shim and the RuntimeClass of Spin choose nodes by.
+            "spin": "true",
         }
     annotations = {"node.alpha.kubernetes.io/ttl": "0"}
     if schedulable:

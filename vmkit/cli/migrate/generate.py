@@ -121,11 +121,13 @@ def generate(
     from vmkit.migrate.generate.folder import Options, write_artifacts
     from vmkit.migrate.generate.image import ImageKind
     from vmkit.migrate.oci.frozen import MAX_IMAGE_BYTES
+    from vmkit.migrate.registry.reference import parse_reference
     from vmkit.migrate.source import open_source, read_facts
     from vmkit.migrate.tree.rooted import Limits
     from vmkit.migrate.verdict import decide_verdict
     from vmkit.migrate.wasm.spin import Scaling
 
+    parse_reference(f"{registry.rstrip('/')}/name")
     with open_source(
         source,
         disks=disks,
