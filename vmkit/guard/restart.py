@@ -41,10 +41,14 @@ def find_restart_risks(vm: Mapping[str, Any], vmi: Mapping[str, Any] | None = No
 
 
 def _lost_disks(guest: Mapping[str, Any], devices: Mapping[str, Any]) -> Iterator[Reason]:
-    writable = {_name(disk) for disk in _entries(devices.get("disks")) if _is_writable(disk)}
-    for volume in _entries(guest.get("volumes")):
-        kind = next((key for key in _LOST_WITH_THE_INSTANCE if key in volume), None)
-        if kind is not None and _name(volume) in writable:
+    passing = [
+        (volume, kind)
+        for volume in _entries(guest.get("volumes"))
+        if (kind := next((key for key in _LOST_WITH_THE_INSTANCE if key in volume), None)) is not None
+    ]
+    writable = {_name(disk) for disk in _entries(devices.get("disks")) if _is_writable(disk)} if passing else ()
+    for volume, kind in passing:
+        if _name(volume) in writable:
             text = (
                 f"its disk {_name(volume)} is {_LOST_WITH_THE_INSTANCE[kind]}: what it wrote there would be lost"
             )
@@ -59,7 +63,10 @@ def _is_writable(disk: Mapping[str, Any]) -> bool:
 
 
 def _hotplugged(guest: Mapping[str, Any], running: Mapping[str, Any]) -> Iterator[Reason]:
-    kept = {_name(volume) for volume in _entries(guest.get("volumes"))}
+    plain = guest.get("volumes")
+    if running.get("volumes") == plain:
+        return  # It runs with what it is defined with, as nearly all do.
+    kept = {_name(volume) for volume in _entries(plain)}
     for volume in _entries(running.get("volumes")):
         source = volume.get("dataVolume", volume.get("persistentVolumeClaim"))
         plugged = isinstance(source, Mapping) and source.get("hotpluggable") is True
