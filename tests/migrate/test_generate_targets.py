@@ -115,6 +115,18 @@ def test_what_keeps_state_gets_no_component_and_says_why(tmp_path: Path) -> None
     assert not (target / "store" / "wasm").exists()
 
 
+def test_a_fetch_handler_gets_a_container_and_the_name_of_what_builds_its_component(tmp_path: Path) -> None:
+    edge = {
+        **service("edge", unit("/usr/bin/node /srv/edge/main.js --port 8080")),
+        "/usr/bin/node": ELF_X86_64,
+        "/srv/edge/main.js": "addEventListener('fetch', (event) => event.respondWith(new Response('x')));\n",
+    }
+    found, target = made(tmp_path, edge)
+    assert found["edge"].image
+    assert "jco" in found["edge"].wasm_skipped
+    assert not (target / "edge" / "wasm").exists()
+
+
 def test_a_frozen_image_needs_no_base_and_holds_no_state(tmp_path: Path) -> None:
     found, target = made(tmp_path, STATE, {"/etc/os-release": "ID=unheard\n"}, image=ImageKind.FROZEN)
     assert found["store"].frozen

@@ -37,6 +37,17 @@ class Recipe:
     secrets: tuple[str, ...]
 
 
+def find_obstacle(service: Service) -> str:
+    """Why no component can be built of a workload that fits wasm; "" where one can."""
+    runtime = service.runtime
+    kind = (runtime.application, runtime.language) if runtime is not None else ("", "")
+    if kind[0] == "static" or kind == ("wsgi", "python"):
+        return ""
+    if kind[0] == "fetch":
+        return "vmkit builds components of Python and of files; for a fetch handler use jco componentize (npm)"
+    return "it is neither a WSGI application nor a folder of files"
+
+
 def write_component_sources(tree: Tree, facts: Facts, service: Service, folder: Path) -> tuple[Recipe, list[str]]:
     """Copies what the component is built of into ``folder``/app, and writes the recipe.
 
@@ -53,17 +64,16 @@ def write_component_sources(tree: Tree, facts: Facts, service: Service, folder: 
     secrets = tuple(sorted(name for name, value in variables.items() if value is None))
     runtime = service.runtime
     notes: list[str] = []
-    if runtime is not None and runtime.application == "static":
+    obstacle = find_obstacle(service)
+    if obstacle or runtime is None:
+        raise EvidenceError(f"no component can be built: {obstacle}", where=service.name)
+    if runtime.application == "static":
         entry, plain, secrets = f"{_SITE}:application", {}, ()
         _write_site(tree, service, sources)
-    elif runtime is not None and runtime.application == "wsgi" and runtime.language == "python":
+    else:
         entry = runtime.entry_point
         hidden = {one.evidence[0].path for one in facts.secrets if one.evidence}
         notes += _write_modules(tree, service, sources, hidden)
-    else:
-        raise EvidenceError(
-            "no component can be built of it: it is neither WSGI nor a folder of files", where=service.name
-        )
     recipe = Recipe(entry, plain, secrets)
     document = {"entryPoint": entry, "environment": dict(sorted(plain.items())), "secrets": list(secrets)}
     (folder / RECIPE).write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")

@@ -10,7 +10,7 @@ from typing import Final
 
 from vmkit.errors import Refused
 from vmkit.migrate.facts import Facts
-from vmkit.migrate.generate.component import write_component_sources
+from vmkit.migrate.generate.component import find_obstacle, write_component_sources
 from vmkit.migrate.generate.cutover import build_cutover, render_cutover
 from vmkit.migrate.generate.data import build_data_copies
 from vmkit.migrate.generate.delivery import build_application
@@ -167,7 +167,8 @@ def _write_service(
     elif plan.problems:
         skipped = "; ".join(plan.problems)
     wasm = judged.target(Target.WASM)
-    with_component = wasm.fit is not Fit.NO_FIT
+    obstacle = find_obstacle(service) if wasm.fit is not Fit.NO_FIT else ""
+    with_component = wasm.fit is not Fit.NO_FIT and not obstacle
     if skipped and not with_component:
         return Generated(service, name, skipped=skipped)
     folder = target / name
@@ -179,6 +180,8 @@ def _write_service(
         made = _write_container(tree, facts, plan, folder=folder, made=made, options=options)
     if with_component:
         return _write_component(tree, facts, folder=folder, made=made, options=options)
+    if obstacle:
+        return replace(made, wasm_skipped=obstacle, notes=(*made.notes, f"no component: {obstacle}"))
     blocking = next(one for one in wasm.findings if one.blocks)
     return replace(made, wasm_skipped=f"{blocking.rule.assessment} [{blocking.rule.id}]")
 
