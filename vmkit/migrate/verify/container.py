@@ -257,6 +257,9 @@ def ask_container(
         notes.append(f"ran with empty secrets ({', '.join(empty)}): fill in {folder.name}/secret.yaml")
     if plan.volumes and tree is None:
         notes.append(f"ran without the VM's state in {', '.join(plan.volumes)}: --source copies it")
+    long = [name for name, value in (*plan.variables, *plan.secrets) if "\n" in value]
+    if long:
+        notes.append(f"ran without variables of several lines, which podman cannot be given: {', '.join(long)}")
     with ExitStack() as stack:
         podman = stack.enter_context(Podman(scratch=scratch))
         try:
