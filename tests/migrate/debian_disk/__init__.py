@@ -78,7 +78,7 @@ def build_base_image() -> Path:
 
 def _cache_folder() -> Path:
     """A folder of this user's own, named by what the disk is built from; those of older states are thrown away."""
-    parts = sorted([EXAMPLE / "build_debian.py", *(EXAMPLE / "guest").iterdir()])
+    parts = sorted([EXAMPLE / "build_debian.py", *(one for one in (EXAMPLE / "guest").iterdir() if one.is_file())])
     digest = hashlib.sha256(b"".join(path.name.encode() + path.read_bytes() for path in parts)).hexdigest()[:16]
     above = Path(tempfile.gettempdir()) / f"vmkit-test-disks-{os.getuid()}"
     above.mkdir(mode=0o700, exist_ok=True)
