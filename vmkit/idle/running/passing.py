@@ -5,18 +5,16 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
-from typing import Any, Final
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any
 
 from vmkit.cluster.session import Session
-from vmkit.errors import ClusterError, Forbidden, NotFound, UsageError, VmkitError
-from vmkit.guard.switch import Switch
+from vmkit.errors import ClusterError, Forbidden, NotFound, VmkitError
 from vmkit.idle.decide import Decision, Terms, decide_action
 from vmkit.idle.facts import IdleFacts
 from vmkit.idle.fleet import decide_fleet
 from vmkit.idle.mark import format_instant
-from vmkit.idle.policy import IdlePolicy, vmkit_policy
 from vmkit.idle.report import Action, IdleItem, IdleReport, Size
 from vmkit.idle.running import webhook
 from vmkit.idle.running.acting import Worker, object_of
@@ -31,7 +29,8 @@ from vmkit.idle.running.evidence import (
     with_logins,
 )
 from vmkit.idle.running.hands import Hands
-from vmkit.idle.running.subjects import Fleet, Scope, Subject, read_again, read_fleet
+from vmkit.idle.running.options import IdleOptions
+from vmkit.idle.running.subjects import Fleet, Subject, read_again, read_fleet
 from vmkit.idle.verdict import State, Verdict, decide_idle
 from vmkit.metrics.logins import read_logins
 from vmkit.metrics.source import UsageSource, nothing_known
@@ -39,59 +38,9 @@ from vmkit.metrics.summary import Sessions, Summary, Unknown
 from vmkit.plan import Change, Outcome, Plan, Reason, Result, Status
 from vmkit.plan.executor import run
 from vmkit.plan.model import failed
-from vmkit.units import Limit
 from vmkit.vm.history import new_run_id
 from vmkit.vm.reference import VmRef
 from vmkit.vm.state import PowerState
-
-DEFAULT_MAX_STOPS: Final = Limit(percent=5.0)
-DEFAULT_NOTICE: Final = timedelta(hours=24)
-_LONGEST_NOTICE: Final = timedelta(days=90)
-
-
-@dataclass(frozen=True, slots=True)
-class IdleOptions:
-    """How a run goes about it.
-
-    Attributes:
-        scope: which VMs.
-        policy: what counts as idle.
-        notice: how long people are told before a stop.
-        stop_now: stop without notice.
-        marks_only: note, but stop nothing.
-        dry_run: write and do nothing.
-        max_stops: at most so many stops a run, or such a share of the VMs that run; the rest has to wait.
-        wave: so many are stopped at once; where one cannot be, no further wave begins.
-        accept_growth: go on although far more is idle than at the last run.
-        webhook: an address that is told what was noted and stopped; empty for none.
-        switch: where the suspend switch is; the shares of idle VMs are kept in its namespace.
-        concurrency: VMs worked on at once.
-    """
-
-    scope: Scope = field(default_factory=Scope)
-    policy: IdlePolicy = field(default_factory=vmkit_policy)
-    notice: timedelta = DEFAULT_NOTICE
-    stop_now: bool = False
-    marks_only: bool = False
-    dry_run: bool = False
-    max_stops: Limit = DEFAULT_MAX_STOPS
-    wave: int = 10
-    accept_growth: bool = False
-    webhook: str = ""
-    switch: Switch = field(default_factory=Switch)
-    concurrency: int = 8
-
-    def __post_init__(self) -> None:
-        if not timedelta(minutes=5) <= self.notice <= _LONGEST_NOTICE:
-            raise UsageError(
-                "a notice is between five minutes and 90 days", hint="--notice 24h; --stop-now stops without one"
-            )
-        if self.stop_now and self.marks_only:
-            raise UsageError("to stop now and to note only are two things", hint="give one of them")
-        if min(self.concurrency, self.wave) < 1:
-            raise UsageError("at least one VM at once")
-        if self.webhook:
-            webhook.check_url(self.webhook)
 
 
 @dataclass(frozen=True, slots=True)
