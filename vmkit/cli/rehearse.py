@@ -99,7 +99,7 @@ _COLUMNS: Final[tuple[Column[Any], ...]] = (
     Column("HOURS-OFF", lambda each: f"{each.off / _HOUR:.0f}"),
     Column("VCPU-HOURS", lambda each: f"{each.vcpu_hours:.0f}"),
     Column("GIB-HOURS", lambda each: f"{each.gibibyte_hours:.0f}"),
-    Column("KWH", lambda each: "" if each.kilowatt_hours is None else f"{each.kilowatt_hours:.1f}"),
+    Column("KWH", lambda each: "" if each.kilowatt_hours is None else f"{each.kilowatt_hours:.3g}"),
     Column("HOURS-RAN", lambda each: f"{each.ran / _HOUR:.0f}", wide=True),
     Column("USED-AGAIN", lambda each: str(each.woken), wide=True),
     Column("VMS-HIT", lambda each: str(each.vms_hit), wide=True),

@@ -78,7 +78,7 @@ def build_rehearsal_page(
     subtitle = (
         f"What vmkit stop-idle by the definition {first.policy.name} would have done in the "
         f"{count_days(terms.end - terms.start)} up to {format_instant(terms.end)}. "
-        f"{scope}: {_count(len(first.vms), 'VM')}."
+        f"{scope[:1].upper()}{scope[1:]}: {_count(len(first.vms), 'VM')}."
     )
     sections = [
         Section("Definitions compared", tuple(_comparison(rehearsals))),
