@@ -42,7 +42,7 @@ requests:
 - {service: greeter, path: "/?name=Ada"}
 - {service: greeter, path: "/?name=M%C3%BCller"}
 REQUESTS
-"${PYTHON:-python3}" "$here/serve_greeter.py" port &
+"${PYTHON:-python3}" -B "$here/serve_greeter.py" port &
 served=$!
 trap 'kill "$served" 2>/dev/null; rm -rf "$work"' EXIT INT TERM
 while ! [ -s port ]; do kill -0 "$served"; sleep 0.1; done

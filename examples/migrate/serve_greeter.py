@@ -6,7 +6,6 @@ import sys
 from pathlib import Path
 from wsgiref.simple_server import WSGIRequestHandler, make_server
 
-sys.dont_write_bytecode = True  # the guest's folder stays as it is
 sys.path.insert(0, str(Path(__file__).parent / "guest"))
 from greeter import app
 
