@@ -63,6 +63,10 @@ class Replica:
     def passes(self) -> float:
         return self.controller.metrics.get("passes_total", "ok")
 
+    def _raise(self) -> None:
+        if self.failure is not None:
+            raise self.failure
+
     def codes(self, name: str) -> list[str]:
         """What was said about a VM, in order."""
         return [
@@ -73,7 +77,7 @@ class Replica:
 
     def says(self, name: str, code: str) -> None:
         wait_until(lambda: self.failure or code in self.codes(name), lambda: [str(line) for line in self.lines])
-        assert self.failure is None
+        self._raise()
 
     def looks(self) -> None:
         """Waits for a pass that begins from now on."""
@@ -84,13 +88,13 @@ class Replica:
             return self.failure is not None or self.passes >= before + 2
 
         wait_until(twice, lambda: [str(line) for line in self.lines])
-        assert self.failure is None
+        self._raise()
 
     def stop(self) -> None:
         self.controller.stop()
         self._thread.join(60)
         assert not self._thread.is_alive()
-        assert self.failure is None
+        self._raise()
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -20,8 +21,10 @@ from vmkit.lab.faults import Fault
 from vmkit.plan import Outcome
 from vmkit.schedule.controller.controller import Controller, WatchOptions
 from vmkit.schedule.controller.election import LeaseOptions
+from vmkit.schedule.controller.picture import Key, Kind, Picture
+from vmkit.schedule.controller.watching import Watcher
 from vmkit.schedule.rules import Side
-from vmkit.schedule.running import PassOptions, read_settings
+from vmkit.schedule.running import PassOptions, Settings, read_settings
 from vmkit.schedule.running.hands import Judgement
 from vmkit.schedule.running.records import parse_history
 from vmkit.schedule.running.switch import Switch
@@ -264,14 +267,15 @@ def test_order_is_kept_without_waiting(shop: World) -> None:
         one.says("free", "ScheduledStop")
         one.says("db", "NeedsAnother")
         assert "ScheduledStop" not in one.codes("db")
-        wait_until(lambda: "ScheduledStop" in one.codes("db") or shop.advance(minutes=1))
-        assert str(shop.look("web").power) == "Stopped"
+        assert shop.power("web") == "Stopped"
+        one.says("db", "ScheduledStop")
+        assert shop.power("db") == "Stopped"
         shop.to(8, days=1)
         one.says("db", "ScheduledStart")
         one.says("free", "ScheduledStart")
         assert "ScheduledStart" not in one.codes("web")
-        wait_until(lambda: "ScheduledStart" in one.codes("web") or shop.advance(minutes=1))
-        assert str(shop.look("db").power) == "Running"
+        assert shop.power("db") == "Running"
+        one.says("web", "ScheduledStart")
 
 
 def test_no_more_are_started_than_a_minute_allows(shop: World) -> None:
@@ -345,6 +349,39 @@ def test_another_instant_and_hasty_lists_are_refused(shop: World) -> None:
         Controller(shop.session, PowerHands(shop.session), PassOptions(at=shop.now, dry_run=True))
     with pytest.raises(UsageError, match="takes time"):
         WatchOptions(resync=BRISK.resync / 1000)
+
+
+def test_a_defect_in_any_thread_ends_it_loudly(shop: World) -> None:
+    class NoSettings(Settings):
+        def sources_of(self, namespace: str) -> list[Any]:
+            raise ZeroDivisionError(namespace)
+
+    shop.create("web")
+    controller = Controller(
+        shop.session, PowerHands(shop.session), PassOptions(namespace="shop", settings=NoSettings()), BRISK
+    )
+    with pytest.raises(ZeroDivisionError):
+        controller.run()
+
+
+def test_a_watcher_that_breaks_says_so_and_leaves_no_old_picture(shop: World) -> None:
+    class Torn(Picture):
+        def put(self, kind: Kind, key: Key, document: dict[str, Any]) -> None:
+            raise ZeroDivisionError
+
+    picture, crashes = Torn(Settings(), lambda: None), list[Exception]()
+    for kind in Kind:
+        picture.replace_all(kind, {})
+    watcher = Watcher(
+        shop.session, picture, Kind.VMS, namespace="shop", label_selector="", resync_seconds=600,
+        on_state=lambda kind, error: None, on_crash=crashes.append,
+    )  # fmt: skip
+    watcher.start()
+    shop.create("web")
+    wait_until(lambda: shop.annotate("web", tick=str(time.monotonic())) or crashes)
+    watcher.stop()
+    assert isinstance(crashes[0], ZeroDivisionError)
+    assert not picture.complete
 
 
 def test_stopped_from_any_thread_before_it_ever_ran_it_ends(shop: World) -> None:

@@ -112,6 +112,7 @@ class Controller:
         self._pace = Pace(options.starts_a_minute)
         self._wake, self._ending, self._halt = threading.Event(), threading.Event(), threading.Event()
         self._elector: Elector | None = None
+        self._defect: Exception | None = None
         self._dirty_since: float | None = None
         self._pass_due = 0.0
         self._next_at: datetime | None = None
@@ -136,6 +137,8 @@ class Controller:
                 if not self._ending.is_set():
                     self._wake.wait(self._pause())
             self._reporter.say("stopping", "nothing further is begun")
+        if self._defect is not None:
+            raise self._defect
         self._reporter.say("stopped", "all that was begun is finished")
 
     def stop(self) -> None:
@@ -197,6 +200,7 @@ class Controller:
             self._elector = Elector(
                 session, lease, self.identity,
                 on_change=self._turned, on_error=lambda error: self._reporter.fail("lease", error),
+                on_crash=self._crash,
             )  # fmt: skip
             self._elector.start()
             try:
@@ -215,6 +219,7 @@ class Controller:
                 label_selector=self._options.label_selector,
                 resync_seconds=self._watch_options.resync.total_seconds(),
                 on_state=self._heard,
+                on_crash=self._crash,
             )
             for kind in Kind
         ]
@@ -234,6 +239,10 @@ class Controller:
         if self._dirty_since is None:
             self._dirty_since = read_uptime()
             self._wake.set()
+
+    def _crash(self, error: Exception) -> None:
+        self._defect = self._defect or error
+        self.stop()
 
     def _turned(self, leading: bool, holder: str) -> None:
         if leading:

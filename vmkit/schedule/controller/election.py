@@ -111,6 +111,7 @@ class Elector:
         identity: another for each replica.
         on_change: told when it begins or ends to lead, with the holder as far as known; from the thread.
         on_error: told why a try failed, when that is another reason than before.
+        on_crash: told of a defect, after which it does not compete any more.
         uptime: seconds by a clock that nobody sets.
     """
 
@@ -122,12 +123,14 @@ class Elector:
         *,
         on_change: Callable[[bool, str], None] = lambda leading, holder: None,
         on_error: Callable[[ClusterError], None] = lambda error: None,
+        on_crash: Callable[[Exception], None] = lambda error: None,
         uptime: Callable[[], float] = read_uptime,
     ) -> None:
         self.identity = identity
         self._session = session
         self._options = options
-        self._on_change, self._on_error, self._uptime = on_change, on_error, uptime
+        self._on_change, self._on_error, self._on_crash = on_change, on_error, on_crash
+        self._uptime = uptime
         self._lock = threading.Lock()
         self._good_until = -1.0
         self._said: tuple[bool, str] | None = None
@@ -155,6 +158,12 @@ class Elector:
             self._release()
 
     def _run(self) -> None:
+        try:
+            self._compete()
+        except Exception as error:  # noqa: BLE001 - a thread that dies unheard would leave nobody to act
+            self._on_crash(error)
+
+    def _compete(self) -> None:
         while not self._ending.is_set():
             holder = self._try()
             self._tell(holder)

@@ -32,6 +32,7 @@ class Watcher:
         label_selector: of VMs.
         resync_seconds: everything is listed anew this often, in case a change was never told.
         on_state: told, by the kind, that the cluster tells of changes (None), or why it does not.
+        on_crash: told of a defect, after which nothing is watched any more.
     """
 
     def __init__(
@@ -44,6 +45,7 @@ class Watcher:
         label_selector: str,
         resync_seconds: float,
         on_state: Callable[[Kind, ClusterError | None], None],
+        on_crash: Callable[[Exception], None],
     ) -> None:
         self._session, self._picture, self._kind = session, picture, kind
         self._namespace, self._labels, self._fields = namespace, "", ""
@@ -52,7 +54,7 @@ class Watcher:
         elif kind is Kind.VMS:
             self._labels = label_selector
         self._resync_seconds = resync_seconds
-        self._on_state = on_state
+        self._on_state, self._on_crash = on_state, on_crash
         self._ending = threading.Event()
         self._watch: Watch | None = None
         self._thread = threading.Thread(target=self._run, name=f"vmkit-{kind}", daemon=True)
@@ -74,6 +76,13 @@ class Watcher:
             self._thread.join(seconds)
 
     def _run(self) -> None:
+        try:
+            self._keep_following()
+        except Exception as error:  # noqa: BLE001 - a thread that dies unheard would leave an old picture behind
+            self._picture.lose(self._kind)
+            self._on_crash(error)
+
+    def _keep_following(self) -> None:
         failures = 0
         while not self._ending.is_set():
             try:
