@@ -4,7 +4,7 @@ subjects     the VMs of a run, with everything but their use, read from lists
 evidence     their use, and who is logged in; the last look before a stop
 hands        how a stop is done, and what schedules and GitOps tools say (given by the caller)
 brake        what stops a run in which far more is idle than in the one before
-options      what is asked of a run
+options      what is asked of a run; reporting: what it found
 acting       one VM, step by step; passing: one run
 book         the ledger, in ConfigMaps
 snoozing     peace for a while

@@ -15,7 +15,7 @@ from vmkit.idle.decide import Decision, Terms, decide_action
 from vmkit.idle.facts import IdleFacts
 from vmkit.idle.fleet import decide_fleet
 from vmkit.idle.mark import format_instant
-from vmkit.idle.report import Action, IdleItem, IdleReport, Size
+from vmkit.idle.report import Action, IdleReport
 from vmkit.idle.running import webhook
 from vmkit.idle.running.acting import Worker, object_of
 from vmkit.idle.running.book import read_book, record
@@ -30,11 +30,12 @@ from vmkit.idle.running.evidence import (
 )
 from vmkit.idle.running.hands import Hands
 from vmkit.idle.running.options import IdleOptions
+from vmkit.idle.running.reporting import Item, build_report, describe_evidence, with_energy
 from vmkit.idle.running.subjects import Fleet, Subject, read_again, read_fleet
 from vmkit.idle.verdict import State, Verdict, decide_idle
 from vmkit.metrics.logins import read_logins
 from vmkit.metrics.source import UsageSource, nothing_known
-from vmkit.metrics.summary import Sessions, Summary, Unknown
+from vmkit.metrics.summary import Summary, Unknown
 from vmkit.plan import Change, Outcome, Plan, Reason, Result, Status
 from vmkit.plan.executor import run
 from vmkit.plan.model import failed
@@ -106,15 +107,6 @@ def run_idle(
     return IdleRun(report, job.result())
 
 
-@dataclass(slots=True)
-class _Item:
-    subject: Subject
-    summary: Summary
-    verdict: Verdict
-    decision: Decision
-    size: Size
-
-
 class _Run:
     def __init__(self, session: Session, hands: Hands, source: UsageSource, options: IdleOptions) -> None:
         self.options = options
@@ -127,7 +119,7 @@ class _Run:
         self._fleet: Fleet | None = None
         self._summaries: dict[VmRef, Summary] = {}
         self._verdicts: dict[VmRef, Verdict] = {}
-        self._items: dict[VmRef, _Item] = {}
+        self._items: dict[VmRef, Item] = {}
         self._last: Mapping[VmRef, Summary] = {}
         self._outcomes: list[Outcome] = []
         self._notices: list[str] = []
@@ -202,11 +194,11 @@ class _Run:
             verdict = self._verdicts.get(subject.ref)
             if summary is None or verdict is None:
                 summary, verdict = self._not_judged(subject)
-            size = _with_energy(subject.size, summary)
+            size = with_energy(subject.size, summary)
             decision = decide_action(verdict, subject.facts, subject.noted, size, self.terms)
             if verdict.ref not in self._verdicts and subject.facts.power is PowerState.RUNNING:
                 verdict = replace(verdict, reasons=(decision.reason,))
-            self._items[subject.ref] = _Item(subject, summary, verdict, decision, size)
+            self._items[subject.ref] = Item(subject, summary, verdict, decision, size)
         self._put_off()
 
     @property
@@ -232,50 +224,21 @@ class _Run:
             text = f"it is idle; this run stops no more than {allowed} (--max-stops), a later one will stop it"
             item.decision = Decision(Action.NONE, Reason("NextRun", text), item.subject.noted.mark)
 
-    def _doing(self, *actions: Action) -> list[_Item]:
+    def _doing(self, *actions: Action) -> list[Item]:
         return [each for each in self._items.values() if each.decision.action in actions]
 
     # --- showing ----------------------------------------------------------------------------------------------
 
     def report(self, source_name: str) -> IdleReport:
         """What was found."""
-        options = self.options
-        return IdleReport(
+        found = [each for each in self._items.values() if each.subject.ref in self._verdicts]
+        return build_report(
+            self._items.values(),
             at=self.at,
-            policy=options.policy.name,
-            lookback=options.policy.lookback,
-            criteria=tuple(map(str, options.policy.criteria)),
-            notice=options.notice,
-            scope=str(options.scope),
-            source=source_name,
-            items=tuple(self._report_item(each) for each in self._items.values()),
-            notices=tuple(self._report_notices()),
+            options=self.options,
+            source_name=source_name,
+            notices=describe_evidence([each.verdict for each in found], [each.summary for each in found]),
         )
-
-    def _report_item(self, item: _Item) -> IdleItem:
-        mark, sessions = item.decision.mark, item.summary.sessions
-        cleared = item.decision.action in (Action.CLEAR, Action.SETTLE)
-        return IdleItem(
-            owner=item.subject.owner,
-            verdict=item.verdict,
-            facts=item.subject.facts,
-            size=item.size,
-            action=item.decision.action,
-            reason=item.decision.reason,
-            marked_at=mark.marked_at if mark is not None and not cleared else None,
-            stop_after=mark.stop_after if mark is not None and not cleared else None,
-            last_used=sessions.last_ended if isinstance(sessions, Sessions) else None,
-        )
-
-    def _report_notices(self) -> list[str]:
-        notices: list[str] = []
-        unknown = [each.verdict for each in self._items.values() if each.subject.ref in self._verdicts]
-        unknown = [each for each in unknown if each.state is State.UNKNOWN]
-        if unknown and len(unknown) == len(self._verdicts):
-            first = unknown[0].reasons[0]
-            notices.append(f"of no VM it is known whether it is used; of {unknown[0].ref}: {first.text}")
-        warnings = dict.fromkeys(text for each in self._summaries.values() for text in each.warnings)
-        return [*notices, *list(warnings)[:5]]
 
     def plan(self) -> Plan:
         """What is to be changed."""
@@ -366,7 +329,7 @@ class _Run:
     def _now(self) -> datetime:
         return self._session.server_time or datetime.now(UTC)
 
-    def _note(self, items: list[_Item]) -> None:
+    def _note(self, items: list[Item]) -> None:
         by_target = {object_of(each.subject.ref): each for each in items}
         worker = self._worker
 
@@ -376,7 +339,7 @@ class _Run:
 
         self._run_all(items, one)
 
-    def _stop(self, items: list[_Item]) -> tuple[Outcome, ...]:
+    def _stop(self, items: list[Item]) -> tuple[Outcome, ...]:
         by_target = {object_of(each.subject.ref): each for each in items}
         worker = self._worker
         measures = [each.measure for each in last_look_criteria(self.options.policy)]
@@ -412,7 +375,7 @@ class _Run:
             objection = object_to_logins(with_logins(last, logins))
         return objection
 
-    def _run_all(self, items: list[_Item], do: Callable[[Change], Outcome]) -> tuple[Outcome, ...]:
+    def _run_all(self, items: list[Item], do: Callable[[Change], Outcome]) -> tuple[Outcome, ...]:
         return run(
             [_change_of(each) for each in items],
             do,
@@ -423,7 +386,7 @@ class _Run:
 
     # --- telling ----------------------------------------------------------------------------------------------
 
-    def _still(self, item: _Item) -> None:
+    def _still(self, item: Item) -> None:
         """Of VMs that nothing is done to, those that wait, and those that somebody has to look at."""
         decision = item.decision
         if decision.problem:
@@ -502,20 +465,10 @@ def _not_running(facts: IdleFacts) -> Reason:
     return Reason("NotRunning", f"it is {facts.power} now")
 
 
-def _with_energy(size: Size, summary: Summary) -> Size:
-    energy = summary.energy
-    if isinstance(energy, Unknown) or isinstance(summary.running, Unknown):
-        return size
-    hours = summary.running.total_seconds() / 3600 * energy.coverage
-    if hours <= 0:
-        return size
-    return replace(size, active_watts=energy.active_kwh * 1000 / hours, energy_source=str(energy.source))
-
-
 def _stop_after(decision: Decision) -> datetime:
     assert decision.mark is not None
     return decision.mark.stop_after
 
 
-def _change_of(item: _Item) -> Change:
+def _change_of(item: Item) -> Change:
     return Change(str(item.decision.action), object_of(item.subject.ref), item.decision.reason)
