@@ -69,7 +69,8 @@ def build_idle_page(report: IdleReport, *, command: str = "") -> Page:
     free = [each for each in idle if not each.verdict.held]
     count = len(report.items)
     subtitle = (
-        f"{report.scope[:1].upper()}{report.scope[1:]}: {_vms(count)}, judged by the use of {count_days(report.lookback)} up to "
+        f"{report.scope[:1].upper()}{report.scope[1:]}: {_vms(count)}, "
+        f"judged by the use of {count_days(report.lookback)} up to "
         f"{format_instant(report.at)}."
     )
     return Page(
