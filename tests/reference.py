@@ -20,6 +20,7 @@ import click
 from vmkit import errors
 from vmkit.cli.main import COMMANDS, cli
 from vmkit.cli.options import Option
+from vmkit.doctor.checks import CHECKS
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 WIDTH = 100
@@ -106,8 +107,26 @@ def _between_marks(current: str, table: str) -> str:
     return f"{before}{begin}\n{table}\n{end}{after}"
 
 
+def render_doctor(current: str) -> str:
+    """docs/doctor.md: each check's findings, between its marks."""
+
+    def cell(text: str) -> str:
+        return " ".join(text.replace("|", "\\|").split()) or "-"
+
+    text = ""
+    for check in CHECKS:
+        text += f"### {check.name}\n\n{check.summary}\n\n"
+        text += "| finding | severity | what it means | why it matters | what mends it |\n|---|---|---|---|---|\n"
+        for kind in (*check.kinds, check.unknown):
+            cells = (f"`{kind.id}`", str(kind.severity), kind.meaning, kind.why, kind.mend)
+            text += f"| {' | '.join(map(cell, cells))} |\n"
+        text += "\n"
+    return _between_marks(current, text)
+
+
 GENERATED: dict[str, Callable[[str], str]] = {
     "cli.md": render_cli,
+    "doctor.md": render_doctor,
     "environment.md": render_environment,
     "exit-codes.md": render_exit_codes,
 }

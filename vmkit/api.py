@@ -27,6 +27,7 @@ from vmkit.vm.reference import VmRef, parse_vm_ref
 
 if TYPE_CHECKING:
     from vmkit.cluster.session import Session
+    from vmkit.doctor.model import Examination
     from vmkit.idle.running import IdleOptions, IdleRun
     from vmkit.idling import Idling
     from vmkit.insights import Insights
@@ -416,6 +417,30 @@ class Vmkit:
         if isinstance(prometheus, str):
             prometheus = PrometheusClient(prometheus)
         return Insights(self.session, prometheus or self.find_prometheus())
+
+    def doctor(
+        self,
+        *,
+        checks: Sequence[str] = (),
+        commands: Sequence[str] = (),
+        prometheus: PrometheusClient | str | None = None,
+    ) -> Examination:
+        """Finds what is missing or wrong around VMs, and what mends it; changes nothing.
+
+        Args:
+            checks: names of the checks to run; none for all.
+            commands: commands that must be allowed all they do; none asks about all.
+            prometheus: a client, or an address; None looks for one in the cluster.
+
+        Raises:
+            UsageError: there is no such check or command. ClusterError: the cluster does not answer.
+        """
+        from vmkit.doctor.run import examine
+        from vmkit.metrics.prometheus.client import PrometheusClient
+
+        if isinstance(prometheus, str):
+            prometheus = PrometheusClient(prometheus)
+        return examine(self.session, prometheus, checks=checks, commands=commands)
 
     def idle(
         self, prometheus: PrometheusClient | str | None = None, *, source: UsageSource | None = None

@@ -54,6 +54,7 @@ COMMANDS: Final[dict[str, Entry]] = {
     "install": Entry("vmkit.cli.install:install", "Schedule", "Write the manifests of what runs in a cluster."),
     "get": Entry("vmkit.cli.get:get", "Look", "List VMs."),
     "describe": Entry("vmkit.cli.describe:describe", "Look", "Show everything about VMs."),
+    "doctor": Entry("vmkit.cli.doctor:doctor", "Look", "Find what is missing or wrong, and what mends it."),
     "report": Entry("vmkit.cli.report:report", "Look", "See what VMs really need, and what they take."),
     "rightsize": Entry(
         "vmkit.cli.rightsize:rightsize", "Modernize", "Say what size VMs should have, and give it to them."

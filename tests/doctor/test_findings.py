@@ -1,0 +1,182 @@
+"""Each finding is provoked once on a practice cluster: systems present, absent, and broken."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+
+import pytest
+
+from tests.doctor.trouble import Trouble, added, nothing, patched, refused, removed, together
+from vmkit.cluster import Session
+from vmkit.cluster.resources import (
+    CDIS,
+    CEPH_BLOCK_POOLS,
+    CEPH_CLUSTERS,
+    KUBEVIRTS,
+    NODES,
+    STORAGE_CLASSES,
+    VOLUME_SNAPSHOT_CLASSES,
+    Resource,
+)
+from vmkit.cluster.retry import RetryPolicy
+from vmkit.doctor import Look, Severity, examine
+from vmkit.doctor.checks import CHECKS
+from vmkit.doctor.look import Object, Sights
+from vmkit.doctor.run import choose_checks
+from vmkit.errors import UsageError
+from vmkit.lab import Lab
+
+pytestmark = pytest.mark.timeout(120)
+
+
+def _kubevirt(status: dict[str, object]) -> Trouble:
+    return patched(KUBEVIRTS, "kubevirt", {"status": status}, namespace="kubevirt", status=True)
+
+
+def _ceph(**annotations: str) -> Trouble:
+    marks = {f"lab.vmkit.io/{key.replace('_', '-')}": value for key, value in annotations.items()}
+    return patched(CEPH_CLUSTERS, "rook-ceph", {"metadata": {"annotations": marks}}, namespace="rook-ceph")
+
+
+_PLAIN_CLASS = {
+    "apiVersion": "storage.k8s.io/v1",
+    "kind": "StorageClass",
+    "metadata": {"name": "plain-block"},
+    "provisioner": "rook-ceph.rbd.csi.ceph.com",
+    "parameters": {"clusterID": "rook-ceph", "pool": "replicapool", "imageFeatures": "layering"},
+}
+_WORKERS = ("worker-1", "worker-2")
+_NO_KVM = {"status": {"allocatable": {"devices.kubevirt.io/kvm": "0"}}}
+_NO_DEFAULT = {
+    "metadata": {
+        "annotations": {
+            "storageclass.kubevirt.io/is-default-virt-class": "false",
+            "storageclass.kubernetes.io/is-default-class": "false",
+        }
+    }
+}
+
+CASES: dict[str, Trouble] = {
+    "kubevirt.deployed": nothing(),
+    "kubevirt.absent": refused("kubevirts"),
+    "kubevirt.unknown": refused("kubevirts", status=403),
+    "kubevirt.not-deployed": _kubevirt({"phase": "Deploying"}),
+    "kubevirt.degraded": _kubevirt({"conditions": [{"type": "Degraded", "status": "True"}]}),
+    "kubevirt.updating": _kubevirt({"targetKubeVirtVersion": "v1.10.0"}),
+    "kubevirt.old": _kubevirt({"observedKubeVirtVersion": "v1.2.1"}),
+    "kubevirt.changes-wait": nothing(),
+    "kubevirt.gates": patched(
+        KUBEVIRTS,
+        "kubevirt",
+        {"spec": {"configuration": {"developerConfiguration": {"featureGates": ["Snapshot"]}}}},
+        namespace="kubevirt",
+    ),
+    "kubevirt.no-kvm": together([patched(NODES, node, _NO_KVM, status=True) for node in _WORKERS]),
+    "cdi.deployed": nothing(),
+    "cdi.absent": refused("cdis"),
+    "cdi.unknown": refused("storageprofiles", status=403),
+    "cdi.not-deployed": patched(CDIS, "cdi", {"status": {"phase": "Error"}}),
+    "cdi.profile-unknown": nothing(),
+    "cdi.no-default-class": together(
+        [patched(STORAGE_CLASSES, name, _NO_DEFAULT) for name in ("local-path", "rook-ceph-block")]
+    ),
+    "rook.healthy": nothing(),
+    "rook.absent": refused("cephclusters"),
+    "rook.unknown": refused("cephclusters", status=403),
+    "rook.refuses": _ceph(ceph_used="91%"),
+    "rook.warns": _ceph(ceph_troubles="MON_DOWN"),
+    "rook.image-features": added(_PLAIN_CLASS),
+    "rook.no-snapshot-class": removed(VOLUME_SNAPSHOT_CLASSES, "csi-rbdplugin-snapclass"),
+    "rook.no-class": removed(STORAGE_CLASSES, "rook-ceph-block"),
+}
+"""Every finding that needs no Prometheus, with what brings it about."""
+
+ELSEWHERE = {"permissions.allowed", "permissions.limited", "permissions.missing", "permissions.unknown"}
+"""Those that other files of this folder provoke."""
+
+HELD: dict[str, dict[Resource, Sequence[Object]]] = {
+    "rook.silent": {CEPH_CLUSTERS: [{"metadata": {"name": "ceph", "namespace": "rook-ceph"}}]},
+    "rook.pool-not-ready": {
+        CEPH_CLUSTERS: [{"metadata": {"name": "ceph", "namespace": "rook-ceph"}}],
+        CEPH_BLOCK_POOLS: [{"metadata": {"name": "pool"}, "status": {"phase": "Failure"}}],
+    },
+}
+"""States that the practice cluster's own controllers would mend at once, as objects."""
+
+
+@pytest.fixture(scope="module")
+def ailing() -> Iterator[tuple[Lab, Session]]:
+    """A cluster of its own: what is broken here concerns all of it."""
+    with (
+        Lab(seed=5, speed=60.0, nodes=2) as lab,
+        Session.connect(kubeconfig=lab.kubeconfig, retry=RetryPolicy(attempts=3)) as session,
+    ):
+        yield lab, session
+
+
+@pytest.mark.parametrize("wanted", CASES)
+def test_a_finding_is_provoked(ailing: tuple[Lab, Session], wanted: str) -> None:
+    lab, session = ailing
+    with CASES[wanted](lab, session):
+        deadline = time.monotonic() + 60
+        while True:
+            found = examine(session, checks=[wanted.partition(".")[0]]).findings
+            if any(one.kind.id == wanted for one in found):
+                break
+            assert time.monotonic() < deadline, [one.kind.id for one in found]
+            time.sleep(0.05)
+    (finding, *_) = (one for one in found if one.kind.id == wanted)
+    assert finding.what
+    assert finding.severity in (Severity.OK, Severity.INFO) or (finding.kind.why and finding.mend)
+
+
+class _Held(Sights):
+    def __init__(self, session: Session, held: dict[Resource, Sequence[Object]]) -> None:
+        super().__init__(session)
+        self._held = held
+
+    def list(self, resource: Resource) -> Sequence[Object]:
+        return self._held.get(resource, ())
+
+
+@pytest.mark.parametrize("wanted", HELD)
+def test_a_state_that_does_not_last_is_a_finding(session: Session, wanted: str) -> None:
+    (check,) = choose_checks([wanted.partition(".")[0]])
+    found = list(check.run(Look(_Held(session, HELD[wanted]))))
+    assert wanted in [one.kind.id for one in found]
+
+
+def test_every_finding_is_provoked_somewhere() -> None:
+    known = {kind.id for check in CHECKS for kind in (*check.kinds, check.unknown)}
+    assert known - {*CASES, *HELD, *ELSEWHERE} == set()
+    assert {*CASES, *HELD, *ELSEWHERE} - known == set()
+
+
+def test_the_rest_is_right_where_one_source_is_forbidden(ailing: tuple[Lab, Session]) -> None:
+    lab, session = ailing
+    with refused("kubevirts", status=403)(lab, session):
+        found = [one.kind.id for one in examine(session, checks=["kubevirt", "cdi"]).findings]
+    assert "kubevirt.unknown" in found
+    assert "kubevirt.absent" not in found
+    assert "cdi.deployed" in found
+
+
+def test_the_worst_comes_first(ailing: tuple[Lab, Session]) -> None:
+    lab, session = ailing
+    with CASES["kubevirt.absent"](lab, session):
+        found = examine(session, checks=["kubevirt", "cdi", "rook"])
+    assert found.findings[0].kind.id == "kubevirt.absent"
+    assert found.worst is Severity.PROBLEM
+
+
+def test_a_check_that_takes_too_long_is_unknown(session: Session) -> None:
+    found = examine(session, checks=["kubevirt"], check_seconds=0).findings
+    assert all(one.severity is Severity.UNKNOWN for one in found if one.kind.id == "kubevirt.unknown")
+
+
+def test_a_check_that_is_not_there_is_named(session: Session) -> None:
+    with pytest.raises(UsageError, match="rok"):
+        examine(session, checks=["rok"])
+    with pytest.raises(UsageError, match="dance"):
+        examine(session, commands=["dance"])

@@ -1,0 +1,67 @@
+"""Rights are asked about as an account that lacks some would meet them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+from vmkit.cluster import Session
+from vmkit.cluster.resources import SERVICE_ACCOUNTS
+from vmkit.doctor import Severity, examine
+from vmkit.idle.install import InstallOptions, build_manifests
+from vmkit.lab import Lab
+from vmkit.lab.faults import Fault
+
+
+@pytest.fixture
+def job(lab: Lab, session: Session, namespace: str, tmp_path: Path) -> Iterator[Session]:
+    """A session as the account that ``vmkit install stop-idle`` makes."""
+    manifests = build_manifests(InstallOptions(image="registry.example/vmkit:1", namespace=namespace))
+    kinds = ("ServiceAccount", "ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding")
+    for manifest in manifests:
+        if manifest["kind"] in kinds:
+            session.apply(manifest)
+    account = session.get(SERVICE_ACCOUNTS, "vmkit-stop-idle")
+    token, _ = lab.call(lambda: lab.world.tokens.issue(account, lifetime=None))
+    document = yaml.safe_load(Path(lab.kubeconfig).read_text(encoding="utf-8"))
+    document["users"][0]["user"] = {"token": token}
+    path = tmp_path / "job.yaml"
+    path.write_text(yaml.safe_dump(document), encoding="utf-8")
+    with Session.connect(kubeconfig=path, namespace=namespace) as one:
+        yield one
+
+
+def test_what_is_installed_may_do_what_it_is_for(job: Session) -> None:
+    found = examine(job, checks=["permissions"], commands=["stop-idle"]).findings
+    assert [(one.kind.id, one.target) for one in found] == [("permissions.allowed", "stop-idle")]
+
+
+def test_each_missing_rule_is_named_with_its_yaml(job: Session) -> None:
+    found = examine(job, checks=["permissions"], commands=["schedule"]).findings
+    assert {one.kind.id for one in found} == {"permissions.missing"}
+    assert all(one.severity is Severity.PROBLEM for one in found)
+    (start,) = (one for one in found if "virtualmachines/start" in one.what)
+    assert yaml.safe_load(start.mend) == [
+        {"apiGroups": ["subresources.kubevirt.io"], "resources": ["virtualmachines/start"], "verbs": ["update"]}
+    ]
+    assert not any("virtualmachines/stop" in one.what for one in found)  # stopping is what it may
+
+
+def test_what_nobody_asked_for_is_no_problem(job: Session) -> None:
+    found = examine(job, checks=["permissions"]).findings
+    limited = {one.target: one for one in found if one.kind.id == "permissions.limited"}
+    assert "delete" in limited
+    assert "--for delete" in limited["delete"].mend
+    assert max(one.severity.rank for one in found) == Severity.INFO.rank
+
+
+def test_reviews_that_are_not_answered_leave_it_unknown() -> None:
+    # The first review is that by which the whole run learns whether anybody is let in.
+    with Lab(seed=2, nodes=1) as lab, Session.connect(kubeconfig=lab.kubeconfig) as session:
+        fault = Fault("error", status=403, resources=["selfsubjectaccessreviews"], skip=1)
+        lab.call(lambda: lab.faults.add(fault))
+        found = examine(session, checks=["permissions"]).findings
+    assert [one.kind.id for one in found] == ["permissions.unknown"]
