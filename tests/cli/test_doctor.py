@@ -52,3 +52,9 @@ def test_a_check_that_is_not_there_is_named(vmkit: Run) -> None:
     assert ran.code == 2
     assert "moon" in ran.err
     assert "kubevirt" in ran.err
+
+
+def test_what_keeps_components_from_running_is_a_table_too(vmkit: Run) -> None:
+    ran = vmkit("migrate", "doctor")
+    assert ran.code == 0, ran
+    assert "RuntimeClass wasmtime-spin-v2 has handler spin-v2" in ran.out

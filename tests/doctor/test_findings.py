@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import pytest
 
 from tests.doctor.trouble import Trouble, added, nothing, patched, refused, removed, together
+from tests.power.vms import manifest
 from vmkit.cluster import Session
 from vmkit.cluster.resources import (
     CDIS,
@@ -22,6 +24,7 @@ from vmkit.cluster.resources import (
 from vmkit.cluster.retry import RetryPolicy
 from vmkit.doctor import Look, Severity, examine
 from vmkit.doctor.checks import CHECKS
+from vmkit.doctor.checks.wasm import CLASSES as RUNTIME_CLASSES
 from vmkit.doctor.look import Object, Sights
 from vmkit.doctor.run import choose_checks
 from vmkit.errors import UsageError
@@ -56,6 +59,52 @@ _NO_DEFAULT = {
         }
     }
 }
+_CLASS = {
+    "apiVersion": "node.k8s.io/v1",
+    "kind": "RuntimeClass",
+    "metadata": {"name": "wasmtime-spin"},
+    "handler": "spin",
+}
+_SHIM = {
+    "apiVersion": "runtime.spinkube.dev/v1alpha1",
+    "kind": "Shim",
+    "metadata": {"name": "slight"},
+    "spec": {
+        "fetchStrategy": {"type": "anonymousHttp", "anonHttp": {"location": "https://example.org/slight.tar.gz"}},
+        "runtimeClass": {"name": "wasmtime-slight", "handler": "slight"},
+        "rolloutStrategy": {"type": "recreate"},
+    },
+}
+
+
+def _autoscaler(mode: str) -> dict[str, Any]:
+    target = {"apiVersion": "pool.kubevirt.io/v1beta1", "kind": "VirtualMachinePool", "name": "web"}
+    return {
+        "apiVersion": "autoscaling.k8s.io/v1",
+        "kind": "VerticalPodAutoscaler",
+        "metadata": {"name": "web", "namespace": "default"},
+        "spec": {"targetRef": target, "updatePolicy": {"updateMode": mode}},
+    }
+
+
+def _owned(strategy: str) -> dict[str, Any]:
+    vm = manifest("kept", strategy, labels={"argocd.argoproj.io/instance": "shop"})
+    return {**vm, "metadata": {**vm["metadata"], "namespace": "default"}}
+
+
+def _application(*, heals: bool) -> dict[str, Any]:
+    return {
+        "apiVersion": "argoproj.io/v1alpha1",
+        "kind": "Application",
+        "metadata": {"name": "shop", "namespace": "argocd"},
+        "spec": {
+            "project": "default",
+            "source": {"repoURL": "https://git.example/shop", "path": "."},
+            "destination": {"server": "https://kubernetes.default.svc", "namespace": "default"},
+            "syncPolicy": {"automated": {"selfHeal": heals}},
+        },
+    }
+
 
 CASES: dict[str, Trouble] = {
     "kubevirt.deployed": nothing(),
@@ -89,6 +138,32 @@ CASES: dict[str, Trouble] = {
     "rook.image-features": added(_PLAIN_CLASS),
     "rook.no-snapshot-class": removed(VOLUME_SNAPSHOT_CLASSES, "csi-rbdplugin-snapclass"),
     "rook.no-class": removed(STORAGE_CLASSES, "rook-ceph-block"),
+    "autoscalers.none": nothing(),
+    "autoscalers.unknown": refused("verticalpodautoscalers", status=403),
+    "autoscalers.watching": added(_autoscaler("Off")),
+    "autoscalers.aimed": added(_autoscaler("Recreate")),
+    "wasm.ready": nothing(),
+    "wasm.absent": refused("spinappexecutors", "spinapps"),
+    "wasm.unknown": refused("runtimeclasses", status=403),
+    "wasm.executor": removed(RUNTIME_CLASSES, "wasmtime-spin-v2"),
+    "wasm.runtime-class": removed(RUNTIME_CLASSES, "wasmtime-spin-v2"),
+    "wasm.shim": added(_SHIM),
+    "wasm.shim-unready": refused("shims"),
+    "wasm.nodes": together(
+        [patched(NODES, node, {"metadata": {"labels": {"spin": "false"}}}) for node in _WORKERS]
+    ),
+    "wasm.handler": patched(NODES, "worker-1", {"metadata": {"labels": {"spin-v2": "failed"}}}),
+    "wasm.handler-unsure": added(_CLASS),
+    "wasm.kwasm": patched(NODES, "worker-1", {"metadata": {"annotations": {"kwasm.sh/kwasm-node": "true"}}}),
+    "gitops.none": nothing(),
+    "gitops.unknown": refused("virtualmachines", status=403),
+    "gitops.safe": added(_owned("Manual"), _application(heals=True)),
+    "gitops.drift": added(_owned("Halted"), _application(heals=False)),
+    "gitops.fight": added(_owned("Halted"), _application(heals=True)),
+    "gitops.owner-unreadable": added(_owned("Halted")),
+    "edge.none": nothing(),
+    "edge.unknown": refused("nodes", status=403),
+    "edge.answering": patched(NODES, "worker-1", {"metadata": {"labels": {"node-role.kubernetes.io/edge": ""}}}),
 }
 """Every finding that needs no Prometheus, with what brings it about."""
 
@@ -96,6 +171,15 @@ ELSEWHERE = {"permissions.allowed", "permissions.limited", "permissions.missing"
 """Those that other files of this folder provoke."""
 
 HELD: dict[str, dict[Resource, Sequence[Object]]] = {
+    "wasm.no-executor": {},
+    "edge.silent": {
+        NODES: [
+            {
+                "metadata": {"name": "edge-1", "labels": {"node-role.kubernetes.io/edge": ""}},
+                "status": {"conditions": [{"type": "Ready", "status": "Unknown"}]},
+            }
+        ]
+    },
     "rook.silent": {CEPH_CLUSTERS: [{"metadata": {"name": "ceph", "namespace": "rook-ceph"}}]},
     "rook.pool-not-ready": {
         CEPH_CLUSTERS: [{"metadata": {"name": "ceph", "namespace": "rook-ceph"}}],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any, Final
 
 from vmkit.cluster.resources import Resource
@@ -66,6 +67,7 @@ class Look:
     def __init__(self, sights: Sights, commands: Sequence[str] = ()) -> None:
         self._sights = sights
         self._unseen: set[str] = set()
+        self._absent: set[str] = set()
         self.commands = tuple(commands)
         self.unknowns: list[str] = []
         """What could not be seen, and why, in sentences."""
@@ -80,6 +82,11 @@ class Look:
         """The namespace meant where none is named."""
         return self._sights.session.namespace
 
+    @property
+    def now(self) -> datetime:
+        """The time by the cluster's clock."""
+        return self._sights.session.server_time or datetime.now(UTC)
+
     def list(self, resource: Resource) -> Sequence[Object]:
         """The objects of a kind; none where the cluster does not serve it, or they cannot be read.
 
@@ -88,6 +95,7 @@ class Look:
         try:
             return self._sights.list(resource)
         except MissingApi:
+            self._absent.add(resource.path())
             return ()
         except VmkitError as error:
             self._unseen.add(resource.path())
@@ -96,10 +104,8 @@ class Look:
 
     def served(self, resource: Resource) -> Sequence[Object] | None:
         """As `list`, but None where the cluster does not serve the kind, or it cannot be read."""
-        try:
-            return self._sights.list(resource)
-        except VmkitError:
-            return None if self.list(resource) == () else ()
+        found = self.list(resource)
+        return None if resource.path() in self._absent | self._unseen else found
 
     def knows(self, *resources: Resource) -> bool:
         """Whether what was listed is all there is."""

@@ -50,11 +50,11 @@ def doctor(app: App, *, output: str) -> ExitCode:
     checks = decide_checks(seen)
     name, handler = choose_runtime_class(seen)
     if output == "table":
-        columns = [
-            Column[Check]("STATE", lambda one: str(one.severity)),
-            Column[Check]("CHECK", lambda one: one.id),
-            Column[Check]("FOUND", lambda one: one.found),
-            Column[Check]("WHAT TO DO", lambda one: one.remedy or "-"),
+        columns: list[Column[Check]] = [
+            Column("STATE", lambda one: str(one.severity)),
+            Column("CHECK", lambda one: one.id),
+            Column("FOUND", lambda one: one.found),
+            Column("WHAT TO DO", lambda one: one.remedy or "-"),
         ]
         app.console.data(render_table(columns, checks))
         if name:

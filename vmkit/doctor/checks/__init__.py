@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from vmkit.doctor.checks import cdi, kubevirt, permissions, rook
+from vmkit.doctor.checks import autoscalers, cdi, edge, gitops, kubevirt, permissions, rook, wasm
 from vmkit.doctor.model import Check
 
 CHECKS: Final[tuple[Check, ...]] = (
@@ -12,4 +12,8 @@ CHECKS: Final[tuple[Check, ...]] = (
     kubevirt.CHECK,
     cdi.CHECK,
     rook.CHECK,
+    autoscalers.CHECK,
+    wasm.CHECK,
+    gitops.CHECK,
+    edge.CHECK,
 )
