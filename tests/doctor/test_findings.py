@@ -15,15 +15,19 @@ from vmkit.cluster.resources import (
     CDIS,
     CEPH_BLOCK_POOLS,
     CEPH_CLUSTERS,
+    CRON_JOBS,
+    JOBS,
     KUBEVIRTS,
     NODES,
     STORAGE_CLASSES,
+    VIRTUAL_MACHINES,
     VOLUME_SNAPSHOT_CLASSES,
     Resource,
 )
 from vmkit.cluster.retry import RetryPolicy
 from vmkit.doctor import Look, Severity, examine
 from vmkit.doctor.checks import CHECKS
+from vmkit.doctor.checks.downscalers import SLEEP_INFOS
 from vmkit.doctor.checks.wasm import CLASSES as RUNTIME_CLASSES
 from vmkit.doctor.look import Object, Sights
 from vmkit.doctor.run import choose_checks
@@ -84,6 +88,49 @@ def _autoscaler(mode: str) -> dict[str, Any]:
         "kind": "VerticalPodAutoscaler",
         "metadata": {"name": "web", "namespace": "default"},
         "spec": {"targetRef": target, "updatePolicy": {"updateMode": mode}},
+    }
+
+
+def _marked(annotations: dict[str, str]) -> dict[str, Any]:
+    vm = manifest("marked", "Manual", annotations=annotations)
+    return {**vm, "metadata": {**vm["metadata"], "namespace": "default"}}
+
+
+_LABELS = {"app.kubernetes.io/name": "vmkit", "app.kubernetes.io/component": "schedule"}
+_SCALED = {
+    "apiVersion": "keda.sh/v1alpha1",
+    "kind": "ScaledObject",
+    "metadata": {"name": "web", "namespace": "default"},
+    "spec": {
+        "scaleTargetRef": {"apiVersion": "pool.kubevirt.io/v1beta1", "kind": "VirtualMachinePool", "name": "web"},
+        "triggers": [{"type": "cron", "metadata": {"timezone": "UTC", "start": "0 8 * * *", "end": "0 20 * * *"}}],
+    },
+}
+
+
+def _pod(image: str, labels: dict[str, str]) -> dict[str, Any]:
+    return {"metadata": {"labels": labels}, "spec": {"containers": [{"name": "one", "image": image}]}}
+
+
+def _deployment(name: str, image: str, labels: dict[str, str] | None = None) -> dict[str, Any]:
+    chosen = labels or {"app": name}
+    # No replica: the practice cluster would have a pod of it ready at once.
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": name, "namespace": "default", "labels": chosen},
+        "spec": {"replicas": 0, "selector": {"matchLabels": chosen}, "template": _pod(image, chosen)},
+    }
+
+
+def _cron(*, suspend: bool = False) -> dict[str, Any]:
+    pod = _pod("registry.invalid/vmkit:1", _LABELS)
+    pod["spec"]["restartPolicy"] = "Never"
+    return {
+        "apiVersion": "batch/v1",
+        "kind": "CronJob",
+        "metadata": {"name": "vmkit-schedule", "namespace": "default", "labels": _LABELS},
+        "spec": {"schedule": "0 0 1 1 *", "suspend": suspend, "jobTemplate": {"spec": {"template": pod}}},
     }
 
 
@@ -164,6 +211,18 @@ CASES: dict[str, Trouble] = {
     "edge.none": nothing(),
     "edge.unknown": refused("nodes", status=403),
     "edge.answering": patched(NODES, "worker-1", {"metadata": {"labels": {"node-role.kubernetes.io/edge": ""}}}),
+    "downscalers.none": nothing(),
+    "downscalers.unknown": refused("deployments", status=403),
+    "downscalers.present": added(_deployment("downscaler", "ghcr.io/caas-team/py-kube-downscaler:26.4.0")),
+    "downscalers.annotations": added(_marked({"downscaler/uptime": "Mon-Fri 08:00-20:00 UTC"})),
+    "downscalers.scales-vms": added(_SCALED),
+    "jobs.none": nothing(),
+    "jobs.unknown": refused("cronjobs", status=403),
+    "jobs.running": added(_cron()),
+    "jobs.suspended": added(_cron(suspend=True)),
+    "jobs.failing": added(_deployment("vmkit-schedule", "registry.invalid/vmkit:1", _LABELS)),
+    "jobs.twice": added(_cron(), _deployment("vmkit-schedule", "registry.invalid/vmkit:1", _LABELS)),
+    "jobs.two-versions": added(_cron(), _deployment("vmkit-schedule", "registry.invalid/vmkit:2", _LABELS)),
 }
 """Every finding that needs no Prometheus, with what brings it about."""
 
@@ -172,6 +231,23 @@ ELSEWHERE = {"permissions.allowed", "permissions.limited", "permissions.missing"
 
 HELD: dict[str, dict[Resource, Sequence[Object]]] = {
     "wasm.no-executor": {},
+    "downscalers.two-controllers": {
+        VIRTUAL_MACHINES: [_marked({"vmkit.io/schedule": "Mon-Fri 08:00-20:00"})],
+        SLEEP_INFOS: [
+            {
+                "metadata": {"name": "nights", "namespace": "default"},
+                "spec": {"patches": [{"target": {"group": "kubevirt.io", "kind": "VirtualMachine"}}]},
+            }
+        ],
+    },
+    "jobs.overdue": {
+        CRON_JOBS: [
+            {
+                "metadata": {"name": "vmkit-stop-idle", "namespace": "vmkit", "labels": _LABELS},
+                "status": {"lastScheduleTime": "2026-01-01T00:17:00Z"},
+            }
+        ]
+    },
     "edge.silent": {
         NODES: [
             {
@@ -229,6 +305,21 @@ def test_a_state_that_does_not_last_is_a_finding(session: Session, wanted: str) 
     (check,) = choose_checks([wanted.partition(".")[0]])
     found = list(check.run(Look(_Held(session, HELD[wanted]))))
     assert wanted in [one.kind.id for one in found]
+
+
+def test_a_cron_job_whose_last_run_failed_is_failing(session: Session) -> None:
+    cron = {"metadata": {"name": "vmkit-stop-idle", "namespace": "vmkit", "uid": "1", "labels": _LABELS}}
+    runs = [
+        {
+            "metadata": {"creationTimestamp": f"2026-01-0{day}T00:00:00Z", "ownerReferences": [{"uid": "1"}]},
+            "status": {"conditions": [{"type": kind, "status": "True"}]},
+        }
+        for day, kind in ((1, "Complete"), (2, "Failed"))
+    ]
+    (check,) = choose_checks(["jobs"])
+    found = list(check.run(Look(_Held(session, {CRON_JOBS: [cron], JOBS: runs}))))
+    assert [one.kind.id for one in found] == ["jobs.failing"]
+    assert "kubectl -n vmkit logs" in found[0].mend
 
 
 def test_every_finding_is_provoked_somewhere() -> None:

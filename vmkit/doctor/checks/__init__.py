@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from typing import Final
 
-from vmkit.doctor.checks import autoscalers, cdi, edge, gitops, kubevirt, permissions, rook, wasm
+from vmkit.doctor.checks import (
+    autoscalers,
+    cdi,
+    downscalers,
+    edge,
+    gitops,
+    jobs,
+    kubevirt,
+    permissions,
+    rook,
+    wasm,
+)
 from vmkit.doctor.model import Check
 
 CHECKS: Final[tuple[Check, ...]] = (
@@ -15,5 +26,7 @@ CHECKS: Final[tuple[Check, ...]] = (
     autoscalers.CHECK,
     wasm.CHECK,
     gitops.CHECK,
+    downscalers.CHECK,
     edge.CHECK,
+    jobs.CHECK,
 )
