@@ -226,7 +226,12 @@ CASES: dict[str, Trouble] = {
 }
 """Every finding that needs no Prometheus, with what brings it about."""
 
-ELSEWHERE = {"permissions.allowed", "permissions.limited", "permissions.missing", "permissions.unknown"}
+_ELSEWHERE = {
+    "permissions": "allowed limited missing unknown",
+    "prometheus": "knows-vms absent silent no-vms no-instances lacks-metric renamed-labels no-rules unknown",
+    "kepler": "pods absent pods-off legacy fake-meter impossible unknown",
+}
+ELSEWHERE = {f"{check}.{finding}" for check, findings in _ELSEWHERE.items() for finding in findings.split()}
 """Those that other files of this folder provoke."""
 
 HELD: dict[str, dict[Resource, Sequence[Object]]] = {

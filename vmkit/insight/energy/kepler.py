@@ -27,7 +27,7 @@ from vmkit.vm.reference import VmRef
 HOUR: Final = timedelta(hours=1)
 DEFAULT_ZONE: Final = "package"
 _PREFIX: Final = "virt-launcher-"
-_FAKE_PATH: Final = re.compile(r"/energy_[a-z]+$")
+FAKE_PATH: Final = re.compile(r"/energy_[a-z]+$")
 """Where Kepler's meter for development says it reads from (kepler internal/device/fake_cpu_power_meter.go)."""
 _MOST_WATTS: Final = 20_000.0
 """No server takes more: an hour's rise beyond is the counter's mistake."""
@@ -191,7 +191,7 @@ class _Reader:
             if known:
                 # A server of several sockets has a path for each: they add up.
                 watts[name] = watts.get(name, 0.0) + sum(known) / len(known) / 3600
-        return watts, any(_FAKE_PATH.search(path) for _, path in sockets)
+        return watts, any(FAKE_PATH.search(path) for _, path in sockets)
 
     def join(self, answer: Answer) -> dict[VmRef, VmJoules]:
         """The joules of each VM: all its pods together, hour by hour."""
