@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 
 from tests.cli.running import Run
+from vmkit.doctor import Examination, Kind, Severity
+from vmkit.doctor.show import render_findings
 
 
 def test_findings_are_shown_with_what_mends_them(vmkit: Run) -> None:
@@ -20,6 +23,15 @@ def test_wide_shows_what_is_well_and_why(vmkit: Run) -> None:
     ran = vmkit("doctor", "--check", "cdi", "-o", "wide")
     assert "cdi.deployed" in ran.out
     assert "data volumes that leave the access mode" in ran.out
+
+
+def test_yaml_that_mends_keeps_its_lines() -> None:
+    mend = "spec:\n  ignoreDifferences:\n    - group: kubevirt.io\n"
+    kind = Kind("gitops.fight", Severity.WARNING, "It is set back.", why="every stop is undone")
+    twice = (kind.found("1 VM of web", mend=mend), kind.found("1 VM of shop", mend=mend))
+    text = render_findings(Examination(twice, datetime(2026, 3, 2, tzinfo=UTC)), "table")
+    assert text.count("every stop is undone") == 1
+    assert "    spec:\n      ignoreDifferences:\n        - group: kubevirt.io\n" in text
 
 
 def test_json_is_the_envelope(vmkit: Run) -> None:

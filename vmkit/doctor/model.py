@@ -118,7 +118,7 @@ class Check:
             Severity.UNKNOWN,
             "Something could not be read: it is forbidden, or did not answer in time.",
             why="nothing is claimed about what nobody could look at",
-            mend="ask for the right it names, or try again",
+            mend="mend what it names: a right that is missing, or a server that does not answer",
         )
 
 

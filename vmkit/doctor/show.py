@@ -5,16 +5,34 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from vmkit.doctor.model import Check, Examination, Finding, Severity
+from vmkit.doctor.model import Check, Examination, Finding, Kind, Severity
 from vmkit.report.table import Column, render_csv, render_table
+from vmkit.report.text import escape_text
 
 
 def render_findings(found: Examination, output: str) -> str:
-    """The findings as "table" (what is as it should be is left out), "wide" (all, with why) or "csv" (all)."""
+    """The findings as "table" (without what is as it should be; below it why, and what to do), "wide" (all, a line
+    each) or "csv" (all)."""
     if output == "csv":
         return render_csv(_columns(), found.findings)
-    rows = [one for one in found.findings if output == "wide" or one.severity is not Severity.OK]
-    return render_table(_columns(), rows, wide=output == "wide") if rows else ""
+    if output == "wide":
+        return render_table(_columns(), found.findings, wide=True) if found.findings else ""
+    rows = [one for one in found.findings if one.severity is not Severity.OK]
+    columns = [column for column in _columns() if column.title != "WHAT TO DO"]
+    return render_table(columns, rows) + _remedies(rows) if rows else ""
+
+
+def _remedies(rows: Sequence[Finding]) -> str:
+    """Why each kind of finding matters, and what to do; the same remedy once."""
+    remedies: dict[Kind, dict[str, None]] = {}
+    for one in rows:
+        if one.mend:
+            remedies.setdefault(one.kind, {})[one.mend.rstrip()] = None
+    text = ""
+    for kind, mends in remedies.items():
+        lines = (line for mend in mends for line in mend.split("\n"))
+        text += f"\n{kind.id}: {kind.why}\n" + "".join(f"    {escape_text(line)}\n" for line in lines)
+    return text
 
 
 def summarize(found: Examination) -> str:
@@ -44,7 +62,7 @@ def _columns() -> list[Column[Finding]]:
         Column("SEVERITY", lambda one: str(one.severity)),
         Column("FINDING", lambda one: one.kind.id),
         Column("WHAT", lambda one: one.what),
-        Column("WHY", lambda one: one.kind.why or "-", wide=True),
-        Column("WHAT TO DO", lambda one: " ".join(one.mend.split()) or "-"),
-        Column("TARGET", lambda one: one.target or "-", wide=True),
+        Column("WHY", lambda one: one.kind.why, wide=True),
+        Column("WHAT TO DO", lambda one: " ".join(one.mend.split())),
+        Column("TARGET", lambda one: one.target, wide=True),
     ]
