@@ -61,9 +61,6 @@ def examine(
         for run in runs:
             run.join(max(0.0, deadline - time.monotonic()))
         findings = [finding for run in runs for finding in run.conclude(check_seconds)]
-    for one in runs:
-        if one.defect is not None:
-            raise one.defect
     order = {check.name: index for index, check in enumerate(chosen)}
     findings.sort(key=lambda one: (-one.severity.rank, order[one.check]))
     return Examination(tuple(findings), session.server_time or datetime.now(UTC))
@@ -90,7 +87,7 @@ class _Run(threading.Thread):
         self._check, self._look = check, look
         self._findings: list[Finding] = []
         self._done = threading.Event()
-        self.defect: BaseException | None = None
+        self._defect: BaseException | None = None
 
     def run(self) -> None:
         try:
@@ -99,13 +96,16 @@ class _Run(threading.Thread):
         except VmkitError as error:
             self._look.miss(error.message)
         except BaseException as defect:  # noqa: BLE001 - raised again in the caller's thread
-            self.defect = defect
+            self._defect = defect
         self._done.set()
 
     def conclude(self, seconds: float) -> list[Finding]:
         """What it found until now, and what it could not see."""
+        done = self._done.is_set()
+        if done and self._defect is not None:
+            raise self._defect
         missed = list(self._look.unknowns)
-        if not self._done.is_set():
+        if not done:
             missed.append(f"it took longer than {seconds:g} seconds")
         unknown = self._check.unknown
         return [*self._findings, *(unknown.found(what) for what in missed)]

@@ -18,43 +18,52 @@ def _rule(group: str, resources: str, verbs: str) -> Mapping[str, Any]:
     return {"apiGroups": [group], "resources": resources.split(), "verbs": verbs.split()}
 
 
+_DISKS: Final = (_rule("cdi.kubevirt.io", "datavolumes", "get"), _rule("", "persistentvolumeclaims", "get"))
 _LOOK: Final = (
     _rule("kubevirt.io", "virtualmachines virtualmachineinstances", "get list"),
     _rule("", "events", "list"),
+    *_DISKS,
 )
 _USE: Final = (
     _rule("kubevirt.io", "virtualmachines virtualmachineinstances kubevirts", "list"),
     _rule("", "pods nodes services", "list"),
     _rule("", "services/proxy", "create"),
+    _rule("instancetype.kubevirt.io", "virtualmachineinstancetypes virtualmachineclusterinstancetypes", "list"),
+    _rule("autoscaling.k8s.io", "verticalpodautoscalers", "list"),
 )
-_VERBS: Final = ("start", "stop", "restart")
+_VERBS: Final = ("start", "stop", "restart", "migrate")
 _FREEZE: Final = ("pause", "unpause")
 COMMANDS: Final[Mapping[str, Rules]] = {
     "get": _LOOK,
     "create": (
-        _rule("kubevirt.io", "virtualmachines", "get list create patch"),
-        _rule("cdi.kubevirt.io", "datavolumes storageprofiles", "get list"),
-        _rule("cdi.kubevirt.io", "datavolumes", "create"),
+        _rule("kubevirt.io", "virtualmachines", "get list watch create patch"),
+        _rule("kubevirt.io", "virtualmachineinstances", "list watch"),
+        _rule("cdi.kubevirt.io", "datavolumes", "list watch"),
+        _rule("cdi.kubevirt.io", "datasources", "get"),
+        _rule("cdi.kubevirt.io", "storageprofiles", "list"),
         _rule("storage.k8s.io", "storageclasses", "list"),
         _rule("ceph.rook.io", "cephclusters", "list"),
-        _rule("", "secrets", "create patch"),
+        _rule("", "persistentvolumeclaims", "list watch"),
+        _rule("", "secrets", "get create patch"),
     ),
     "power": (
-        *_LOOK,
-        _rule("kubevirt.io", "virtualmachines", "patch"),
+        _rule("kubevirt.io", "virtualmachines", "get list watch patch"),
+        _rule("kubevirt.io", "virtualmachineinstances", "get list watch"),
+        _rule("kubevirt.io", "virtualmachineinstancemigrations", "list watch"),
         *(_rule("subresources.kubevirt.io", f"virtualmachines/{verb}", "update") for verb in _VERBS),
         *(_rule("subresources.kubevirt.io", f"virtualmachineinstances/{verb}", "update") for verb in _FREEZE),
-        _rule("kubevirt.io", "virtualmachineinstancemigrations", "create"),
     ),
     "delete": (
-        *_LOOK,
-        _rule("kubevirt.io", "virtualmachines", "delete"),
-        _rule("", "persistentvolumeclaims", "get"),
+        _rule("kubevirt.io", "virtualmachines", "get list watch patch delete"),
+        _rule("subresources.kubevirt.io", "virtualmachines/stop", "update"),
+        _rule("kubevirt.io", "virtualmachineinstances", "get list watch"),
+        _rule("cdi.kubevirt.io", "datavolumes", "get list patch"),
+        _rule("", "persistentvolumeclaims", "get list patch"),
     ),
     "schedule": SCHEDULE_RULES,
     "stop-idle": IDLE_RULES,
     "report": _USE,
-    "rightsize": (*_USE, _rule("kubevirt.io", "virtualmachines", "patch")),
+    "rightsize": (*_USE, _rule("kubevirt.io", "virtualmachines", "get patch")),
 }
 """What each command asks a cluster for. Schedules and stop-idle: the very rules that ``vmkit install`` writes."""
 
@@ -119,7 +128,9 @@ def _single(rules: Rules) -> Iterator[tuple[str, str, str]]:
                     yield group, resource, verb
 
 
-_CLUSTER_WIDE: Final = frozenset({"nodes", "namespaces", "storageclasses", "storageprofiles"})
+_CLUSTER_WIDE: Final = frozenset({
+    "nodes", "namespaces", "storageclasses", "storageprofiles", "virtualmachineclusterinstancetypes",
+})  # fmt: skip
 
 
 def _may(look: Look, group: str, resource: str, verb: str, namespace: str | None) -> bool:
