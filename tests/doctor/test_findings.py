@@ -25,7 +25,7 @@ from vmkit.cluster.resources import (
     Resource,
 )
 from vmkit.cluster.retry import RetryPolicy
-from vmkit.doctor import Look, Severity, examine
+from vmkit.doctor import Check, Look, Severity, examine
 from vmkit.doctor.checks import CHECKS
 from vmkit.doctor.checks.downscalers import SLEEP_INFOS
 from vmkit.doctor.checks.wasm import CLASSES as RUNTIME_CLASSES
@@ -311,6 +311,39 @@ def test_a_state_that_does_not_last_is_a_finding(session: Session, wanted: str) 
     (check,) = choose_checks([wanted.partition(".")[0]])
     found = list(check.run(Look(_Held(session, HELD[wanted]))))
     assert wanted in [one.kind.id for one in found]
+
+
+_JUNK: list[Object] = [
+    {},
+    {"metadata": None, "spec": None, "status": None},
+    {"metadata": {"name": 7, "labels": [], "annotations": "x"}, "spec": [1], "status": "Ready"},
+    {
+        "metadata": {
+            "labels": _LABELS | {"node-role.kubernetes.io/edge": ""},
+            "annotations": {"downscaler/x": None},
+        }
+    },
+    {
+        "metadata": {"name": "x", "namespace": None, "labels": {"argocd.argoproj.io/instance": "y"}},
+        "spec": {"targetRef": {"kind": None}, "patches": {}, "scaleTargetRef": 4, "deploymentConfig": None},
+        "status": {"conditions": [None, {"type": None}], "lastScheduleTime": "yesterday", "nodes": None},
+        "provisioner": "a.rbd.csi.ceph.com",
+        "parameters": None,
+        "scheduling": None,
+    },
+]
+
+
+class _Junk(Sights):
+    def list(self, resource: Resource) -> Sequence[Object]:
+        return _JUNK
+
+
+@pytest.mark.parametrize(
+    "check", [check for check in CHECKS if check.name != "permissions"], ids=lambda it: it.name
+)
+def test_objects_that_are_none_bring_no_check_down(session: Session, check: Check) -> None:
+    assert all(one.what for one in check.run(Look(_Junk(session))))
 
 
 def test_a_cron_job_whose_last_run_failed_is_failing(session: Session) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Final
 
 from vmkit.cluster.resources import NODES, Resource
-from vmkit.doctor.look import Look, mapping
+from vmkit.doctor.look import Look, Object, mapping, name_of
 from vmkit.doctor.model import Check, Finding, Kind, Severity
 from vmkit.migrate.runtime import Severity as Grade
 from vmkit.migrate.runtime import Surroundings, decide_checks
@@ -104,20 +104,23 @@ _KINDS: Final[Mapping[tuple[str, Grade], Kind]] = {
 
 
 def run(look: Look) -> Iterator[Finding]:
-    executors, apps = look.served(EXECUTORS), look.served(APPS)
+    def all_of(resource: Resource) -> list[Object] | None:
+        items = look.served(resource)
+        return None if items is None else [one for one in items if _is_sound(look, one, resource)]
 
-    def here(items: object) -> list[Mapping[str, object]] | None:
-        if not isinstance(items, (list, tuple)):
+    def here(items: list[Object] | None) -> list[Object] | None:
+        if items is None:
             return None
         return [one for one in items if mapping(one, "metadata").get("namespace") == look.namespace]
 
+    executors = all_of(EXECUTORS)
     seen = Surroundings(
         namespace=look.namespace,
-        nodes=look.served(NODES),
-        runtime_classes=look.served(CLASSES),
-        shims=look.served(SHIMS),
+        nodes=all_of(NODES),
+        runtime_classes=all_of(CLASSES),
+        shims=all_of(SHIMS),
         executors=here(executors),
-        apps=here(apps),
+        apps=here(all_of(APPS)),
     )
     absent = executors is None
     if absent and look.knows(EXECUTORS):
@@ -127,6 +130,20 @@ def run(look: Look) -> Iterator[Finding]:
         # Without SpinKube only what was left behind is worth a word; what cannot be read is told by itself.
         if kind is not None and (not absent or kind is KWASM) and one.id != "scale-to-zero":
             yield kind.found(one.found, mend=one.remedy)
+
+
+def _is_sound(look: Look, item: Object, resource: Resource) -> bool:
+    """Whether an object has the shape that its kind has; one that has not is told, and left out."""
+    parts = [(item, "metadata"), (item, "spec"), (item, "status"), (item, "scheduling")]
+    parts += [(mapping(item, "metadata"), key) for key in ("labels", "annotations")]
+    parts += [(mapping(item, "spec"), key) for key in ("deploymentConfig", "runtimeClass")]
+    conditions = mapping(item, "status").get("conditions") or []
+    sound = all(isinstance(parent.get(key) or {}, Mapping) for parent, key in parts) and all(
+        isinstance(one, Mapping) for one in conditions
+    )
+    if not sound:
+        look.miss(f"{resource.kind} {name_of(item)} cannot be understood")
+    return sound
 
 
 CHECK = Check(
